@@ -1,0 +1,1 @@
+//! Column codecs: bytes in, bytes out, no I/O.

@@ -1,0 +1,23 @@
+//! icecore: an embedded time-series storage engine.
+//!
+//! Long-running engines carry it inside themselves to remember how they ran: fresh samples in
+//! memory, sealed columnar segments below them, coarser tiers below those.
+//!
+//! The rooms stand here in layer order: a module imports only modules listed above it
+//! (`tests/tidy.rs` holds the order). `docs/architecture.md` tells what each room owns.
+
+pub mod error;
+pub mod time;
+
+pub mod model;
+
+pub mod aggregate;
+
+pub mod codec;
+
+pub mod fs;
+
+pub mod segment;
+
+pub use error::{DecodeError, Error, ErrorKind, Result};
+pub use time::{Clock, SimulatedClock, SystemClock, TimeRange, Timestamp};
