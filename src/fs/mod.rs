@@ -209,11 +209,8 @@ pub fn tree_bytes(fs: &dyn Fs, dir: &Path) -> Result<u64> {
     let mut total = 0;
     for entry in fs.list(dir)? {
         let path = dir.join(&entry.name);
-        total += if entry.is_dir {
-            tree_bytes(fs, &path)?
-        } else {
-            fs.file_bytes(&path)?.unwrap_or(0)
-        };
+        total +=
+            if entry.is_dir { tree_bytes(fs, &path)? } else { fs.file_bytes(&path)?.unwrap_or(0) };
     }
     Ok(total)
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::bytes::Reader;
+use crate::codec::bytes::{FRAME_OVERHEAD_BYTES, Reader, read_frame, write_frame};
 use crate::error::{DecodeError, Error, Result};
 use crate::fs::Fs;
 
@@ -10,9 +10,14 @@ use crate::fs::Fs;
 /// A batch of three million samples of one series fits; the ingest channel is bounded far below.
 pub const FRAME_PAYLOAD_BYTES_MAX: usize = 64 << 20;
 
-const MAGIC: [u8; 7] = *b"ICELOG\n";
+const MAGIC: [u8; 4] = *b"ICLG";
 const VERSION: u8 = 1;
-pub(crate) const FILE_HEADER_BYTES: usize = 28;
+/// The header is a checksummed frame of two numbers.
+pub(crate) const FILE_HEADER_BYTES: usize = FRAME_OVERHEAD_BYTES + 16;
+/// Where the two numbers stand, and the checksum before them.
+pub(crate) const NUMBER_AT: u64 = FRAME_OVERHEAD_BYTES as u64;
+pub(crate) const FIRST_SEQUENCE_AT: u64 = NUMBER_AT + 8;
+const SEED_AT: usize = FRAME_OVERHEAD_BYTES - 4;
 pub(crate) const FRAME_HEADER_BYTES: usize = 36;
 
 /// Opens every frame header, so that a search for later frames passes over other bytes quickly.
@@ -28,41 +33,33 @@ pub(crate) struct FileHeader {
 }
 
 impl FileHeader {
-    pub(crate) fn encode(&self) -> [u8; FILE_HEADER_BYTES] {
-        let mut bytes = [0; FILE_HEADER_BYTES];
-        let fields = MAGIC
-            .into_iter()
-            .chain([VERSION])
-            .chain(self.number.to_le_bytes())
-            .chain(self.first_sequence.to_le_bytes());
-        fill(&mut bytes, fields);
-        let crc = crc32fast::hash(bytes.get(..FILE_HEADER_BYTES - 4).unwrap_or_default());
-        fill(bytes.iter_mut().rev().take(4).rev(), crc.to_le_bytes());
-        bytes
+    /// The header's bytes, and the checksum among them.
+    ///
+    /// That checksum seeds those of the file's frames: a frame of another file, left over in a
+    /// reused disk block, never passes for one of this file.
+    pub(crate) fn encode(&self) -> (Vec<u8>, u32) {
+        let mut body = self.number.to_le_bytes().to_vec();
+        body.extend_from_slice(&self.first_sequence.to_le_bytes());
+        let mut bytes = Vec::with_capacity(FILE_HEADER_BYTES);
+        write_frame(&mut bytes, MAGIC, VERSION, &body);
+        let seed = seed(&bytes);
+        (bytes, seed)
     }
 
-    /// The header, and the checksum that seeds those of the file's frames: a frame of another
-    /// file, left over in a reused disk block, never passes for one of this file.
+    /// The header, and the seed.
     pub(crate) fn decode(bytes: &[u8]) -> Result<(Self, u32), DecodeError> {
-        let mut reader = Reader::new(bytes);
-        let magic: [u8; 7] = reader.array()?;
-        if magic != MAGIC {
-            let found = magic.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
-            return Err(DecodeError::Invalid { what: "magic", found, expected: "ICELOG\\n" });
-        }
-        let version = reader.u8()?;
-        if version != VERSION {
-            let what = "log file";
-            return Err(DecodeError::Version { what, found: version, supported: VERSION });
-        }
-        let header = Self { number: reader.u64()?, first_sequence: reader.u64()? };
-        let found = reader.u32()?;
-        let expected = crc32fast::hash(bytes.get(..FILE_HEADER_BYTES - 4).unwrap_or_default());
-        if found != expected {
-            return Err(DecodeError::Checksum { expected, found });
-        }
-        Ok((header, found))
+        let (_, body) = read_frame(&mut Reader::new(bytes), "log file", MAGIC, VERSION)?;
+        let mut fields = Reader::new(body);
+        let header = Self { number: fields.u64()?, first_sequence: fields.u64()? };
+        fields.finish("log file header")?;
+        Ok((header, seed(bytes)))
     }
+}
+
+/// The checksum in a whole file header.
+fn seed(header: &[u8]) -> u32 {
+    let stored = header.get(SEED_AT..).and_then(|rest| rest.first_chunk());
+    stored.map_or(0, |bytes| u32::from_le_bytes(*bytes))
 }
 
 /// What opens a frame.
@@ -81,18 +78,16 @@ pub(crate) struct FrameHeader {
 }
 
 impl FrameHeader {
-    pub(crate) fn encode(&self, seed: u32) -> [u8; FRAME_HEADER_BYTES] {
-        let mut bytes = [0; FRAME_HEADER_BYTES];
-        let fields = FRAME_MARK
-            .into_iter()
-            .chain(self.payload_bytes.to_le_bytes())
-            .chain(self.data_records.to_le_bytes())
-            .chain(self.first_sequence.to_le_bytes())
-            .chain(self.synced_bytes.to_le_bytes())
-            .chain(self.payload_crc.to_le_bytes());
-        fill(&mut bytes, fields);
-        let crc = seeded_crc(seed, bytes.get(..FRAME_HEADER_BYTES - 4).unwrap_or_default());
-        fill(bytes.iter_mut().rev().take(4).rev(), crc.to_le_bytes());
+    pub(crate) fn encode(&self, seed: u32) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(FRAME_HEADER_BYTES);
+        bytes.extend_from_slice(&FRAME_MARK);
+        bytes.extend_from_slice(&self.payload_bytes.to_le_bytes());
+        bytes.extend_from_slice(&self.data_records.to_le_bytes());
+        bytes.extend_from_slice(&self.first_sequence.to_le_bytes());
+        bytes.extend_from_slice(&self.synced_bytes.to_le_bytes());
+        bytes.extend_from_slice(&self.payload_crc.to_le_bytes());
+        let crc = seeded_crc(seed, &bytes);
+        bytes.extend_from_slice(&crc.to_le_bytes());
         bytes
     }
 
@@ -128,13 +123,6 @@ pub(crate) fn seeded_crc(seed: u32, bytes: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new_with_initial(seed);
     hasher.update(bytes);
     hasher.finalize()
-}
-
-fn fill<'a>(
-    target: impl IntoIterator<Item = &'a mut u8>,
-    source: impl IntoIterator<Item = u8>,
-) {
-    target.into_iter().zip(source).for_each(|(to, from)| *to = from);
 }
 
 pub(crate) fn file_path(dir: &Path, number: u64) -> PathBuf {
@@ -175,10 +163,10 @@ pub(crate) fn read_file_header(
         Ok((header, _)) if header.number != number => {
             let (what, expected) = ("log file number", "as in the file's name");
             let source = DecodeError::Invalid { what, found: header.number, expected };
-            Err(Error::corrupt(path, 8, source))
+            Err(Error::corrupt(path, NUMBER_AT, source))
         }
         Ok(decoded) => Ok(Some(decoded)),
-        Err(source @ DecodeError::Version { .. }) => Err(Error::corrupt(path, 7, source)),
+        Err(source @ DecodeError::Version { .. }) => Err(Error::corrupt(path, 0, source)),
         Err(_) if file.len()? <= FILE_HEADER_BYTES as u64 => Ok(None),
         Err(source) => Err(Error::corrupt(path, 0, source)),
     }

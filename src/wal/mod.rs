@@ -11,7 +11,6 @@
 //!   power cut tore, which is cut, from damage to what had been synced, which is an error.
 //! - After the first failed write or sync a [`Writer`] repeats that error for ever.
 
-mod bytes;
 mod format;
 mod reader;
 mod record;

@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use super::bytes::Reader;
 use super::format::{
-    FILE_HEADER_BYTES, FRAME_HEADER_BYTES, FRAME_MARK, FileHeader, FrameHeader, file_numbers,
-    file_path, read_file_header, seeded_crc,
+    FILE_HEADER_BYTES, FIRST_SEQUENCE_AT, FRAME_HEADER_BYTES, FRAME_MARK, FileHeader, FrameHeader,
+    NUMBER_AT, file_numbers, file_path, read_file_header, seeded_crc,
 };
 use super::record::{Decoder, Record};
+use crate::codec::bytes::Reader;
 use crate::error::{DecodeError, Error, Result};
 use crate::fs::{Fs, FsFile};
 
@@ -160,7 +160,11 @@ pub(crate) fn live_files(fs: &dyn Fs, dir: &Path, watermark: u64) -> Result<Live
     }
     if let Some((path, found)) = oldest.filter(|(_, first)| *first > watermark + 1) {
         let (what, expected) = ("first sequence number", "the watermark's successor or less");
-        return Err(Error::corrupt(path, 16, DecodeError::Invalid { what, found, expected }));
+        return Err(Error::corrupt(
+            path,
+            FIRST_SEQUENCE_AT,
+            DecodeError::Invalid { what, found, expected },
+        ));
     }
     live.numbers.reverse();
     live.covered = covered;
@@ -169,9 +173,14 @@ pub(crate) fn live_files(fs: &dyn Fs, dir: &Path, watermark: u64) -> Result<Live
 
 fn check_follows(path: &Path, found: FileHeader, expected: FileHeader) -> Result<()> {
     let (offset, what, found, expected) = if found.number != expected.number {
-        (8, "log file number", found.number, "the number after the file before")
+        (NUMBER_AT, "log file number", found.number, "the number after the file before")
     } else if found.first_sequence != expected.first_sequence {
-        (16, "first sequence number", found.first_sequence, "where the file before ends")
+        (
+            FIRST_SEQUENCE_AT,
+            "first sequence number",
+            found.first_sequence,
+            "where the file before ends",
+        )
     } else {
         return Ok(());
     };
@@ -210,11 +219,12 @@ impl FileReader {
                 Err(stop) => return Ok(Some(stop)),
             };
             let payload_bytes = header.payload_bytes as usize;
-            let payload = self.window.get(self.offset + FRAME_HEADER_BYTES as u64, payload_bytes)?;
+            let payload =
+                self.window.get(self.offset + FRAME_HEADER_BYTES as u64, payload_bytes)?;
             let corrupt = |source| Error::corrupt(&self.path, self.offset, source);
             let mut reader = Reader::new(payload);
             let mut sequence = header.first_sequence;
-            while !reader.is_empty() {
+            while reader.remaining() > 0 {
                 let mut is_data = false;
                 let shown = self.decoder.decode(&mut reader, sequence, &mut |record| {
                     is_data = matches!(record, Record::Scrape { .. } | Record::Column { .. });

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use roaring::RoaringBitmap;
 
-use super::bytes::{Reader, put_varint, unzigzag, zigzag};
+use crate::codec::bytes::{Reader, write_signed, write_varint};
 use crate::error::DecodeError;
 use crate::model::{Metadata, MetricKind, Series, SeriesId};
 
@@ -110,56 +110,56 @@ impl Record<'_> {
             Self::File { .. } => {}
             Self::Series { id, series } => {
                 out.push(SERIES);
-                put_varint(out, u64::from(id.0));
-                put_text(out, series.name());
-                put_varint(out, series.labels().count() as u64);
+                write_varint(out, u64::from(id.0));
+                write_text(out, series.name());
+                write_varint(out, series.labels().count() as u64);
                 for (label, value) in series.labels() {
-                    put_text(out, label);
-                    put_text(out, value);
+                    write_text(out, label);
+                    write_text(out, value);
                 }
             }
             Self::Metadata { metric, metadata } => {
                 out.push(METADATA);
-                put_text(out, metric);
+                write_text(out, metric);
                 out.push(kind_tag(metadata.kind));
-                put_text(out, &metadata.unit);
-                put_text(out, &metadata.help);
+                write_text(out, &metadata.unit);
+                write_text(out, &metadata.help);
             }
             Self::Group { id, series } => {
                 out.push(GROUP);
-                put_varint(out, u64::from(id));
-                put_varint(out, series.len() as u64);
+                write_varint(out, u64::from(id));
+                write_varint(out, series.len() as u64);
                 let mut previous = 0;
                 for member in series {
-                    put_varint(out, zigzag(i64::from(member.0) - previous));
+                    write_signed(out, i64::from(member.0) - previous);
                     previous = i64::from(member.0);
                 }
             }
             Self::Scrape { group, timestamp, values, .. } => {
                 out.push(SCRAPE);
-                put_varint(out, u64::from(group));
-                put_varint(out, values.len() as u64);
+                write_varint(out, u64::from(group));
+                write_varint(out, values.len() as u64);
                 out.extend_from_slice(&timestamp.to_le_bytes());
-                put_values(out, values);
+                write_values(out, values);
             }
             Self::Column { series, timestamps, values, .. } => {
                 out.push(COLUMN);
-                put_varint(out, u64::from(series.0));
-                put_varint(out, values.len() as u64);
-                put_timestamps(out, timestamps);
-                put_values(out, values);
+                write_varint(out, u64::from(series.0));
+                write_varint(out, values.len() as u64);
+                write_timestamps(out, timestamps);
+                write_values(out, values);
             }
         }
     }
 }
 
-fn put_text(out: &mut Vec<u8>, text: &str) {
-    put_varint(out, text.len() as u64);
+fn write_text(out: &mut Vec<u8>, text: &str) {
+    write_varint(out, text.len() as u64);
     out.extend_from_slice(text.as_bytes());
 }
 
 /// Raw little-endian: the log is written once and read at most once, at memory speed.
-fn put_values(out: &mut Vec<u8>, values: &[f64]) {
+fn write_values(out: &mut Vec<u8>, values: &[f64]) {
     let start = out.len();
     out.resize(start + 8 * values.len(), 0);
     let (slots, _) = out.get_mut(start..).unwrap_or_default().as_chunks_mut::<8>();
@@ -170,11 +170,11 @@ fn put_values(out: &mut Vec<u8>, values: &[f64]) {
 
 /// Differences of differences, zigzag varints: a steady beat costs one byte a sample. Wraps, so
 /// that any order of any timestamps comes back.
-fn put_timestamps(out: &mut Vec<u8>, timestamps: &[i64]) {
+fn write_timestamps(out: &mut Vec<u8>, timestamps: &[i64]) {
     let (mut previous, mut step) = (0i64, 0i64);
     for &timestamp in timestamps {
         let next_step = timestamp.wrapping_sub(previous);
-        put_varint(out, zigzag(next_step.wrapping_sub(step)));
+        write_signed(out, next_step.wrapping_sub(step));
         (previous, step) = (timestamp, next_step);
     }
 }
@@ -276,7 +276,7 @@ impl Decoder {
         self.members.reserve(count);
         let mut previous = 0i64;
         for _ in 0..count {
-            previous = previous.wrapping_add(unzigzag(reader.varint()?));
+            previous = previous.wrapping_add(reader.signed()?);
             let id = u32::try_from(previous)
                 .map_err(|_| invalid("group member", previous.cast_unsigned(), "32 bits"))?;
             let id = self.declared_series(id)?;
@@ -290,7 +290,7 @@ impl Decoder {
         self.timestamps.reserve(count);
         let (mut previous, mut step) = (0i64, 0i64);
         for _ in 0..count {
-            step = step.wrapping_add(unzigzag(reader.varint()?));
+            step = step.wrapping_add(reader.signed()?);
             previous = previous.wrapping_add(step);
             self.timestamps.push(previous);
         }
@@ -298,7 +298,7 @@ impl Decoder {
     }
 
     fn values(&mut self, reader: &mut Reader<'_>, count: usize) -> Result<(), DecodeError> {
-        let (slots, _) = reader.take(8 * count)?.as_chunks::<8>();
+        let (slots, _) = reader.bytes(8 * count)?.as_chunks::<8>();
         self.values.clear();
         self.values.extend(slots.iter().map(|slot| f64::from_le_bytes(*slot)));
         Ok(())
@@ -312,17 +312,13 @@ fn id32(reader: &mut Reader<'_>, what: &'static str) -> Result<u32, DecodeError>
 
 /// A count of items of at least `item_bytes` each: never more than the input can hold.
 fn count(reader: &mut Reader<'_>, item_bytes: usize) -> Result<usize, DecodeError> {
-    let found = reader.varint()?;
-    let available = reader.remaining();
-    usize::try_from(found)
-        .ok()
-        .filter(|&count| count <= available / item_bytes)
-        .ok_or_else(|| invalid("count", found, "no more than the record's bytes hold"))
+    let max = reader.remaining() / item_bytes;
+    reader.length("count", max)
 }
 
 fn text<'a>(reader: &mut Reader<'a>) -> Result<&'a str, DecodeError> {
     let bytes = count(reader, 1)?;
-    std::str::from_utf8(reader.take(bytes)?)
+    std::str::from_utf8(reader.bytes(bytes)?)
         .map_err(|error| DecodeError::Foreign { what: "text", message: error.to_string() })
 }
 

@@ -320,16 +320,15 @@ impl Writer {
 impl OpenFile {
     /// Creates a file with a durable header under a durable name: only then may frames follow.
     fn create(fs: &dyn Fs, dir: &Path, number: u64, first_sequence: u64) -> Result<Self> {
-        let bytes = FileHeader { number, first_sequence }.encode();
+        let (bytes, seed) = FileHeader { number, first_sequence }.encode();
         let mut file = fs.create_new(&file_path(dir, number))?;
         file.write_all(&bytes)?;
         file.sync()?;
         fs.sync_dir(dir)?;
-        let [.., a, b, c, d] = bytes;
         Ok(Self {
             file,
             number,
-            seed: u32::from_le_bytes([a, b, c, d]),
+            seed,
             written_bytes: FILE_HEADER_BYTES as u64,
             synced_bytes: FILE_HEADER_BYTES as u64,
             declared: Declared::default(),
