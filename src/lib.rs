@@ -19,7 +19,11 @@ pub mod fs;
 
 pub mod segment;
 
+pub mod wal;
+
 pub mod head;
+
+pub mod catalog;
 
 pub use error::{DecodeError, Error, ErrorKind, Result};
 pub use time::{Clock, SimulatedClock, SystemClock, TimeRange, Timestamp};
