@@ -19,6 +19,8 @@ pub mod fs;
 
 pub mod segment;
 
+pub mod index;
+
 pub mod wal;
 
 pub mod head;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::Error;
-use crate::model::{Series, SeriesId};
+use crate::model::{Matcher, Series, SeriesId};
 use crate::options::{GateOptions, RateLimit};
 use crate::time::{Timestamp, duration_nanos};
 
@@ -200,7 +200,7 @@ impl Gate {
     /// # Errors
     /// [`Refusal::Filtered`] where the first filter rule that matches denies the series.
     pub(super) fn check_filters(&self, series: &Series) -> Result<(), Refusal> {
-        let matching = |rule: &crate::options::FilterRule| rule.matcher.matches(series);
+        let matching = |rule: &crate::options::FilterRule| accepts(&rule.matcher, series);
         match self.options.filters.iter().position(matching) {
             Some(rule) if self.options.filters.get(rule).is_some_and(|found| !found.allow) => {
                 Err(Refusal::Filtered { series: series.clone(), rule })
@@ -211,7 +211,7 @@ impl Gate {
 
     /// The sampler of a series that a rule thins out.
     pub(super) fn sampler(&self, id: SeriesId, series: &Series) -> Option<Arc<Sampler>> {
-        let rule = self.options.sampling.iter().find(|rule| rule.matcher.matches(series))?;
+        let rule = self.options.sampling.iter().find(|rule| accepts(&rule.matcher, series))?;
         let mut samplers = self.samplers.lock().unwrap_or_else(PoisonError::into_inner);
         let sampler = samplers.entry(id).or_insert_with(|| {
             let interval = duration_nanos(rule.interval).max(1);
@@ -242,6 +242,10 @@ impl Gate {
             newest: self.options.future.map_or(i64::MAX, |future| now.saturating_add(future).0),
         }
     }
+}
+
+fn accepts(matcher: &Matcher, series: &Series) -> bool {
+    matcher.accepts(series.label(matcher.name()))
 }
 
 #[cfg(test)]
