@@ -84,7 +84,7 @@ impl Ingest {
     }
 
     /// Runs until told to close; returns the last failure, if any.
-    pub(super) fn run(mut self, freeze_on_close: bool) -> Result<()> {
+    pub(super) fn run(mut self, freeze_on_close: impl Fn() -> bool) -> Result<()> {
         loop {
             let mut work = self.receive();
             if let Some(metrics) = &mut self.self_metrics {
@@ -93,7 +93,7 @@ impl Ingest {
             let close = work.close;
             self.process(work);
             if close {
-                return self.finish(freeze_on_close);
+                return self.finish(freeze_on_close());
             }
         }
     }

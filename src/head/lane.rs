@@ -37,6 +37,11 @@ impl Lane {
         Self { series, rows_max, blocks: Arc::default(), tail: Arc::default(), last: None }
     }
 
+    /// The first and last timestamp.
+    pub(super) fn bounds(&self) -> Option<(i64, i64)> {
+        Some((*self.timestamps(0).first()?, self.last?))
+    }
+
     /// Whether a row at `timestamp` comes after all others.
     pub(super) fn accepts(&self, timestamp: i64) -> bool {
         self.last.is_none_or(|last| last < timestamp)
