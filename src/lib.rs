@@ -19,5 +19,7 @@ pub mod fs;
 
 pub mod segment;
 
+pub mod query;
+
 pub use error::{DecodeError, Error, ErrorKind, Result};
 pub use time::{Clock, SimulatedClock, SystemClock, TimeRange, Timestamp};
