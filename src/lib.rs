@@ -27,5 +27,7 @@ pub mod head;
 
 pub mod catalog;
 
+pub mod query;
+
 pub use error::{DecodeError, Error, ErrorKind, Result};
 pub use time::{Clock, SimulatedClock, SystemClock, TimeRange, Timestamp};
