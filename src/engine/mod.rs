@@ -6,8 +6,8 @@
 //!
 //! ```
 //! use icecore::model::{Metadata, Selector};
-//! use icecore::query::Request;
-//! use icecore::{Engine, Options, TimeRange, Timestamp};
+//! use icecore::query::SampleRequest;
+//! use icecore::{Engine, Options, TimeRange};
 //!
 //! # fn main() -> icecore::Result<()> {
 //! # let dir = tempfile::tempdir().expect("a directory");
@@ -20,7 +20,7 @@
 //! let now = engine.now();
 //! writer.append_column(&series, vec![now.nanos()], vec![1.0])?.wait()?;
 //!
-//! let found = engine.samples(&Selector::parse("queries_total")?, TimeRange::ALL)?;
+//! let found = engine.samples(&Selector::parse("queries_total")?, &SampleRequest::new(TimeRange::ALL))?;
 //! assert_eq!(found[0].values, [1.0]);
 //! engine.close()
 //! # }
@@ -57,7 +57,7 @@ use crate::error::{Error, ReadOnlyCause, Result};
 use crate::fs::{Fs, FsLock, RealFs};
 use crate::model::{Metadata, Selector, Series, SeriesId};
 use crate::options::Options;
-use crate::query::{self, Answer, Limits, Request, SeriesSamples};
+use crate::query::{self, Answer, Request, SampleRequest, SeriesSamples};
 use crate::time::{Clock, SystemClock, TimeRange, Timestamp};
 use crate::wal;
 use channel::{Message, Outlet};
@@ -296,44 +296,45 @@ impl Engine {
         Ok(bounds)
     }
 
-    /// The samples of every series that the selector names, ascending by series and time, under
-    /// the default [`Limits`].
+    /// The samples of every series that the selector names, ascending by series and time. Holds
+    /// them all: see [`for_each_run`](Self::for_each_run) for less.
     ///
     /// # Errors
-    /// [`Error::Limit`]; I/O or corruption.
-    pub fn samples(&self, selector: &Selector, range: TimeRange) -> Result<Vec<SeriesSamples>> {
-        let mut all = Vec::new();
-        self.for_each_series(selector, range, &Limits::default(), &mut |samples| {
-            all.push(samples);
-            Ok(())
-        })?;
-        Ok(all)
-    }
-
-    /// Hands the samples of one series after another to `visit`, ascending by series: what an
-    /// export needs that must not hold everything.
-    ///
-    /// # Errors
-    /// [`Error::Limit`]; I/O or corruption; what `visit` returns.
-    pub fn for_each_series(
+    /// [`Error::Limit`], [`Error::Deadline`], [`Error::Cancelled`]; I/O or corruption.
+    pub fn samples(
         &self,
         selector: &Selector,
-        range: TimeRange,
-        limits: &Limits,
-        visit: &mut dyn FnMut(SeriesSamples) -> Result<()>,
+        request: &SampleRequest,
+    ) -> Result<Vec<SeriesSamples>> {
+        let series = self.select(selector);
+        let sources = self.shared.live.view().sources();
+        self.shared.pool.install(|| query::read_samples(request, &series, &sources))
+    }
+
+    /// Hands the samples of one series after another to `visit`, ascending by series and time, a
+    /// run (timestamps and values of equal length) at a time: what an export needs that must not
+    /// hold everything.
+    ///
+    /// # Errors
+    /// As [`samples`](Self::samples), and what `visit` returns.
+    pub fn for_each_run(
+        &self,
+        selector: &Selector,
+        request: &SampleRequest,
+        visit: impl FnMut(&Arc<Series>, &[i64], &[f64]) -> Result<()>,
     ) -> Result<()> {
         let series = self.select(selector);
         let sources = self.shared.live.view().sources();
-        query::for_each_series(&series, range, &sources, limits, visit)
+        query::for_each_run(request, &series, &sources, visit)
     }
 
-    /// Answers a windowed aggregation; see [`Request`].
+    /// Answers a windowed aggregation over the series that the selector names, in parallel.
     ///
     /// # Errors
     /// [`Error::Limit`], [`Error::Deadline`], [`Error::Cancelled`], [`Error::InvalidArgument`];
     /// I/O or corruption.
-    pub fn query(&self, request: &Request) -> Result<Answer> {
-        let series = self.select(&request.selector);
+    pub fn query(&self, selector: &Selector, request: &Request) -> Result<Answer> {
+        let series = self.select(selector);
         let sources = self.shared.live.view().sources();
         self.shared.pool.install(|| query::execute(request, &series, &sources))
     }
