@@ -11,6 +11,7 @@
 pub mod bytes;
 mod compression;
 mod integers;
+pub mod metadata;
 pub mod strings;
 pub mod timestamps;
 pub mod values;
