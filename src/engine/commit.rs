@@ -196,6 +196,7 @@ fn write_part(
         .iter()
         .map(|slice| {
             move |column: usize, rows: std::ops::Range<usize>, out: &mut Vec<f64>| {
+                out.clear();
                 if let Some(&id) = slice.ids.get(column) {
                     let rows = slice.rows.start + rows.start..slice.rows.start + rows.end;
                     slice.group.read(id, rows, out);

@@ -235,12 +235,14 @@ impl Gate {
         self.options.past.is_some() || self.options.future.is_some() || self.options.rate.is_some()
     }
 
-    /// The window of timestamps taken at `now`.
-    pub(super) fn window(&self, now: Timestamp) -> Window {
-        Window {
-            oldest: self.options.past.map_or(i64::MIN, |past| now.saturating_sub(past).0),
-            newest: self.options.future.map_or(i64::MAX, |future| now.saturating_add(future).0),
-        }
+    /// The window of timestamps taken at `now`, which only an unbounded window can do without.
+    /// The last nanosecond of time never comes in: no half-open range could name it.
+    pub(super) fn window(&self, now: Option<Timestamp>) -> Window {
+        let bound = |duration: Option<_>| now.zip(duration);
+        let oldest = bound(self.options.past).map_or(i64::MIN, |(t, past)| t.saturating_sub(past).0);
+        let newest =
+            bound(self.options.future).map_or(i64::MAX, |(t, future)| t.saturating_add(future).0);
+        Window { oldest, newest: newest.min(i64::MAX - 1) }
     }
 }
 

@@ -193,8 +193,8 @@ impl Writer {
         self.shared.check_writable()?;
         let offered = values.len() as u64;
         let now = self.now();
-        let window = now.map(|now| self.shared.gate.window(now));
-        if window.is_some_and(|window| !window.takes_all(&timestamps)) || series.sampler.is_some() {
+        let window = self.shared.gate.window(now);
+        if !window.takes_all(&timestamps) || series.sampler.is_some() {
             (timestamps, values) = self.filter_column(series, window, &timestamps, &values);
         }
         if !self.take_tokens(now, values.len()) {
@@ -209,13 +209,13 @@ impl Writer {
     fn filter_column(
         &self,
         series: &SeriesHandle,
-        window: Option<Window>,
+        window: Window,
         timestamps: &[i64],
         values: &[f64],
     ) -> (Vec<i64>, Vec<f64>) {
         let refusals = &self.shared.gate.refusals;
         let passes = |timestamp: i64| {
-            if let Some(Err(reason)) = window.map(|window| window.check(timestamp)) {
+            if let Err(reason) = window.check(timestamp) {
                 refusals.count(reason, 1);
                 return false;
             }
@@ -244,8 +244,7 @@ impl Writer {
         self.shared.check_writable()?;
         let offered = values.len() as u64;
         let now = self.now();
-        let window = now.map(|now| self.shared.gate.window(now));
-        if let Some(Err(reason)) = window.map(|window| window.check(timestamp.0)) {
+        if let Err(reason) = self.shared.gate.window(now).check(timestamp.0) {
             self.shared.gate.refusals.count(reason, offered);
             return Ok(Receipt::ready(0, offered, Durability::Buffered));
         }
