@@ -19,6 +19,8 @@ pub mod fs;
 
 pub mod segment;
 
+pub mod store;
+
 pub mod wal;
 
 pub mod catalog;
