@@ -21,6 +21,8 @@ pub mod segment;
 
 pub mod store;
 
+pub mod index;
+
 pub mod wal;
 
 pub mod catalog;
