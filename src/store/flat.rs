@@ -5,11 +5,11 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use super::{PartStore, VALUE_BYTES_MAX, Writer};
 use crate::error::{DecodeError, Error, Result};
 use crate::fs::{Fs, FsFile};
+use crate::segment::SharedBytes;
 
 const FILE_NAME: &str = "values";
 const MAGIC: [u8; 7] = *b"iceflat";
@@ -151,7 +151,7 @@ impl FlatStore {
         Ok(Self { file, path, index })
     }
 
-    fn read(&self, entry: Entry) -> Result<Arc<[u8]>> {
+    fn read(&self, entry: Entry) -> Result<Vec<u8>> {
         let corrupt = |source| Error::corrupt(&self.path, entry.offset, source);
         let length = entry.bytes as usize;
         if length > VALUE_BYTES_MAX {
@@ -159,14 +159,12 @@ impl FlatStore {
             let expected = "at most 256 MiB";
             return Err(corrupt(DecodeError::Invalid { what: "value length", found, expected }));
         }
-        // Filled in place: the buffer that is shared is the one the file was read into.
-        let mut value: Arc<[u8]> = std::iter::repeat_n(0, length).collect();
-        let Some(buffer) = Arc::get_mut(&mut value) else { return Ok(value) };
-        let available = self.file.read_at(entry.offset, buffer)?;
+        let mut value = vec![0; length];
+        let available = self.file.read_at(entry.offset, &mut value)?;
         if available < length {
             return Err(corrupt(DecodeError::Truncated { needed: length - available, available }));
         }
-        let expected = crc32fast::hash(buffer);
+        let expected = crc32fast::hash(&value);
         if expected != entry.checksum {
             return Err(corrupt(DecodeError::Checksum { expected, found: entry.checksum }));
         }
@@ -190,12 +188,16 @@ fn check_magic(bytes: &[u8]) -> Result<(), DecodeError> {
 }
 
 impl PartStore for FlatStore {
-    fn get(&self, key: u64) -> Result<Option<Arc<[u8]>>> {
+    fn get(&self, key: u64) -> Result<Option<SharedBytes>> {
         let found = self.index.binary_search_by_key(&key, |entry| entry.key).ok();
-        found.and_then(|at| self.index.get(at)).map(|&entry| self.read(entry)).transpose()
+        found.and_then(|at| self.index.get(at)).map(|&entry| self.read(entry).map(Into::into)).transpose()
     }
 
-    fn scan(&self, visit: &mut dyn FnMut(u64, Arc<[u8]>) -> Result<()>) -> Result<()> {
-        self.index.iter().try_for_each(|&entry| visit(entry.key, self.read(entry)?))
+    fn count(&self) -> Result<u64> {
+        Ok(self.index.len() as u64)
+    }
+
+    fn scan(&self, visit: &mut dyn FnMut(u64, &[u8]) -> Result<()>) -> Result<()> {
+        self.index.iter().try_for_each(|&entry| visit(entry.key, &self.read(entry)?))
     }
 }

@@ -27,6 +27,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::fs::{Fs, sync_tree};
+use crate::segment::SharedBytes;
 
 /// Longest value, bytes: far above any segment, and within every store's own limit.
 pub const VALUE_BYTES_MAX: usize = 256 << 20;
@@ -114,18 +115,24 @@ trait Writer: Send {
 
 /// A sealed store, open for reading by any number of threads.
 pub trait PartStore: Send + Sync + fmt::Debug {
-    /// The value put under `key`, checked against its checksum; one copy at most from the
-    /// store's own buffers.
+    /// The value put under `key`, checked against its checksum. sled hands out its own buffer,
+    /// the others the one they read or copied it into.
     ///
     /// # Errors
     /// [`Error::Store`], [`Error::Corrupt`] or [`Error::Io`] where it cannot be had whole.
-    fn get(&self, key: u64) -> Result<Option<Arc<[u8]>>>;
+    fn get(&self, key: u64) -> Result<Option<SharedBytes>>;
+
+    /// How many values there are. May cost a walk over all keys.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    fn count(&self) -> Result<u64>;
 
     /// Hands every pair to `visit`, keys ascending, one value in memory at a time.
     ///
     /// # Errors
     /// As [`get`](Self::get), or the first error of `visit`.
-    fn scan(&self, visit: &mut dyn FnMut(u64, Arc<[u8]>) -> Result<()>) -> Result<()>;
+    fn scan(&self, visit: &mut dyn FnMut(u64, &[u8]) -> Result<()>) -> Result<()>;
 }
 
 /// Starts a store of the given kind in `dir`, which is created and must hold nothing.

@@ -4,15 +4,15 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use redb::{
     Builder, Database, ReadOnlyDatabase, ReadOnlyTable, ReadableDatabase, ReadableTable,
-    TableDefinition,
+    ReadableTableMetadata,     TableDefinition,
 };
 
 use super::{PartStore, StoreKind, Writer, failed, guarded};
 use crate::error::{DecodeError, Error, Result};
+use crate::segment::SharedBytes;
 
 /// Key → checksum and bytes.
 const VALUES: TableDefinition<'static, u64, (u32, &[u8])> = TableDefinition::new("values");
@@ -102,25 +102,31 @@ impl RedbStore {
         })
     }
 
-    fn checked(&self, (found, bytes): (u32, &[u8])) -> Result<Arc<[u8]>> {
+    fn checked<'a>(&self, (found, bytes): (u32, &'a [u8])) -> Result<&'a [u8]> {
         let expected = crc32fast::hash(bytes);
         if expected != found {
             let source = DecodeError::Checksum { expected, found };
             return Err(Error::corrupt(&self.path, 0, source));
         }
-        Ok(Arc::from(bytes))
+        Ok(bytes)
     }
 }
 
 impl PartStore for RedbStore {
-    fn get(&self, key: u64) -> Result<Option<Arc<[u8]>>> {
+    fn get(&self, key: u64) -> Result<Option<SharedBytes>> {
         guarded(StoreKind::Redb, "read", &self.path, || {
             let row = self.table.get(key).map_err(fail("read", &self.path))?;
-            row.map(|row| self.checked(row.value())).transpose()
+            row.map(|row| Ok(self.checked(row.value())?.to_vec().into())).transpose()
         })
     }
 
-    fn scan(&self, visit: &mut dyn FnMut(u64, Arc<[u8]>) -> Result<()>) -> Result<()> {
+    fn count(&self) -> Result<u64> {
+        guarded(StoreKind::Redb, "read", &self.path, || {
+            self.table.len().map_err(fail("read", &self.path))
+        })
+    }
+
+    fn scan(&self, visit: &mut dyn FnMut(u64, &[u8]) -> Result<()>) -> Result<()> {
         let read = || fail("read", &self.path);
         guarded(StoreKind::Redb, "scan", &self.path, || {
             for row in self.table.iter().map_err(fail("read", &self.path))? {

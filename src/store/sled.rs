@@ -22,8 +22,10 @@ use std::time::Duration;
 use sled::{Batch, Config, Db, Mode, Tree};
 
 use super::{PartStore, StoreKind, Writer, failed, guarded};
+use crate::codec::bytes::{Reader, read_frame, write_frame, write_varint};
 use crate::error::{DecodeError, Error, Result};
 use crate::fs::{Fs, read_file};
+use crate::segment::SharedBytes;
 
 /// Bytes of a segment of sled's log, allocated whole: the fixed cost of a part on disk is one or
 /// two. Values above a quarter go to blob files, of any length, so small segments cost nothing.
@@ -41,6 +43,7 @@ const LOCK_PAUSE: Duration = Duration::from_millis(5);
 
 const SEAL_NAME: &str = "seal";
 const SEAL_BYTES_MAX: usize = 16 << 20;
+const SEAL_MAGIC: [u8; 4] = *b"ICSL";
 const SEAL_VERSION: u8 = 1;
 const BLOBS: &str = "blobs";
 /// Files up to this length are sealed by checksum too: all but blobs, which carry their own.
@@ -170,34 +173,33 @@ fn sealed_files(fs: &dyn Fs, dir: &Path) -> Result<Vec<SealedFile>> {
 
 fn write_seal(fs: &dyn Fs, dir: &Path) -> Result<()> {
     let files = sealed_files(fs, dir)?;
-    let body = bincode::encode_to_vec(files, bincode::config::standard())
-        .map_err(|error| failed(StoreKind::Sled, "seal", dir, error))?;
-    let mut bytes = vec![SEAL_VERSION];
-    bytes.extend_from_slice(&crc32fast::hash(&body).to_le_bytes());
-    bytes.extend_from_slice(&body);
-    fs.create_new(&dir.join(SEAL_NAME))?.write_all(&bytes)
+    let mut body = Vec::new();
+    write_varint(&mut body, files.len() as u64);
+    for (name, bytes, sum) in &files {
+        write_varint(&mut body, name.len() as u64);
+        body.extend_from_slice(name.as_bytes());
+        write_varint(&mut body, *bytes);
+        body.extend_from_slice(&sum.to_le_bytes());
+    }
+    let mut seal = Vec::new();
+    write_frame(&mut seal, SEAL_MAGIC, SEAL_VERSION, &body);
+    fs.create_new(&dir.join(SEAL_NAME))?.write_all(&seal)
 }
 
 fn decode_seal(bytes: &[u8]) -> Result<Vec<SealedFile>, DecodeError> {
-    let truncated = DecodeError::Truncated { needed: 5, available: bytes.len() };
-    let (&version, rest) = bytes.split_first().ok_or(truncated.clone())?;
-    if version != SEAL_VERSION {
-        let what = "sled seal";
-        return Err(DecodeError::Version { what, found: version, supported: SEAL_VERSION });
+    let mut reader = Reader::new(bytes);
+    let (_, body) = read_frame(&mut reader, "sled seal", SEAL_MAGIC, SEAL_VERSION)?;
+    reader.finish("sled seal")?;
+    let mut reader = Reader::new(body);
+    // A file takes six bytes or more.
+    let count = reader.length("files of a seal", reader.remaining() / 6)?;
+    let mut files = Vec::with_capacity(count);
+    for _ in 0..count {
+        let length = reader.length("file name of a seal", reader.remaining())?;
+        let name = String::from_utf8_lossy(reader.bytes(length)?).into_owned();
+        files.push((name, reader.varint()?, reader.u32()?));
     }
-    let (sum, body) = rest.split_first_chunk().ok_or(truncated)?;
-    let (expected, found) = (crc32fast::hash(body), u32::from_le_bytes(*sum));
-    if expected != found {
-        return Err(DecodeError::Checksum { expected, found });
-    }
-    let limited = bincode::config::standard().with_limit::<SEAL_BYTES_MAX>();
-    let (files, used) = bincode::decode_from_slice(body, limited)
-        .map_err(|error| DecodeError::Foreign { what: "sled seal", message: error.to_string() })?;
-    if used != body.len() {
-        let found = (body.len() - used) as u64;
-        let expected = "nothing behind the file list";
-        return Err(DecodeError::Invalid { what: "sled seal", found, expected });
-    }
+    reader.finish("sled seal")?;
     Ok(files)
 }
 
@@ -322,21 +324,36 @@ impl SledStore {
 }
 
 impl PartStore for SledStore {
-    fn get(&self, key: u64) -> Result<Option<Arc<[u8]>>> {
+    fn get(&self, key: u64) -> Result<Option<SharedBytes>> {
         let Some((_, tree)) = self.trees()?.range(..=key).next_back() else { return Ok(None) };
         guarded(StoreKind::Sled, "read", &self.dir, || {
             let value = tree.get(key.to_be_bytes()).map_err(fail("read", &self.dir))?;
-            Ok(value.map(|value| Arc::from(value.as_ref())))
+            Ok(value.map(SharedBytes::new))
         })
     }
 
-    fn scan(&self, visit: &mut dyn FnMut(u64, Arc<[u8]>) -> Result<()>) -> Result<()> {
+    fn count(&self) -> Result<u64> {
+        let mut count = 0;
+        for tree in self.trees()?.values() {
+            // `Tree::len` panics where a page does not read.
+            guarded(StoreKind::Sled, "read", &self.dir, || {
+                for key in tree.iter().keys() {
+                    key.map_err(fail("read", &self.dir))?;
+                    count += 1;
+                }
+                Ok(())
+            })?;
+        }
+        Ok(count)
+    }
+
+    fn scan(&self, visit: &mut dyn FnMut(u64, &[u8]) -> Result<()>) -> Result<()> {
         for tree in self.trees()?.values() {
             guarded(StoreKind::Sled, "scan", &self.dir, || {
                 for pair in tree {
                     let (key, value) = pair.map_err(fail("scan", &self.dir))?;
                     let key = key.first_chunk().copied().map_or(0, u64::from_be_bytes);
-                    visit(key, Arc::from(value.as_ref()))?;
+                    visit(key, &value)?;
                 }
                 Ok(())
             })?;

@@ -30,7 +30,7 @@ fn read_all(kind: StoreKind, dir: &Path, pairs: &[(u64, Vec<u8>)], what: &str) -
         }
         let scanned = store.scan(&mut |key, found| {
             let expected = pairs.iter().find(|(known, _)| *known == key);
-            assert!(expected.is_some_and(|(_, bytes)| found[..] == bytes[..]), "{kind}: {what}");
+            assert!(expected.is_some_and(|(_, bytes)| found == &bytes[..]), "{kind}: {what}");
             Ok(())
         });
         whole && scanned.is_ok()
