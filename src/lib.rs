@@ -21,5 +21,13 @@ pub mod segment;
 
 pub mod index;
 
+pub mod wal;
+
+pub mod head;
+
+pub mod catalog;
+
+pub mod query;
+
 pub use error::{DecodeError, Error, ErrorKind, Result};
 pub use time::{Clock, SimulatedClock, SystemClock, TimeRange, Timestamp};

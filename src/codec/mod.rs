@@ -12,4 +12,10 @@ pub(crate) use compression::{Effort, compress, decompress};
 
 pub mod bytes;
 mod compression;
+mod integers;
+pub mod metadata;
 pub mod strings;
+pub mod timestamps;
+pub mod values;
+
+pub use integers::{COLUMN_VALUES_MAX, Stage};
