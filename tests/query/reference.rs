@@ -109,7 +109,7 @@ fn finish(function: Function, samples: &[(i64, f64)], increase: f64, seconds: f6
             let rank = q * (sorted.len() - 1) as f64;
             let below = sorted[rank.floor() as usize];
             let above = sorted[rank.ceil() as usize];
-            if below == above { below } else { below + (above - below) * rank.fract() }
+            if below == above { below } else { below * (1.0 - rank.fract()) + above * rank.fract() }
         }
         other => panic!("no reference for {other}"),
     }
