@@ -3,9 +3,9 @@
 use rayon::prelude::*;
 
 use super::shared::Shared;
-use crate::catalog::PartEntry;
 use crate::error::Result;
 use crate::fs::tree_bytes;
+use crate::part::PartMeta;
 use crate::segment::ColumnStats;
 
 /// What a store holds and how large it is.
@@ -38,8 +38,8 @@ pub struct Stats {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PartStats {
-    /// What the catalog knows of it.
-    pub entry: PartEntry,
+    /// What its own meta says: window, time bounds, counts, segments.
+    pub meta: PartMeta,
     /// Bytes of its directory.
     pub bytes_on_disk: u64,
     /// Its columns, by kind and encoding.
@@ -51,10 +51,9 @@ pub(super) fn collect(shared: &Shared) -> Result<Stats> {
     let parts: Vec<PartStats> = shared.pool.install(|| {
         let parts = view.parts.par_iter();
         let stats = parts.map(|part| {
-            let directory = part.directory();
             Ok(PartStats {
-                entry: *part.entry(),
-                bytes_on_disk: tree_bytes(&*shared.fs, &directory)?,
+                meta: part.meta().clone(),
+                bytes_on_disk: tree_bytes(&*shared.fs, part.dir())?,
                 columns: part.column_stats()?,
             })
         });
@@ -69,11 +68,11 @@ pub(super) fn collect(shared: &Shared) -> Result<Stats> {
     };
     Ok(Stats {
         series: shared.index.len() as u64,
-        samples: head_samples + parts.iter().map(|part| part.entry.samples).sum::<u64>(),
+        samples: head_samples + parts.iter().map(|part| part.meta.samples).sum::<u64>(),
         head_samples,
         head_bytes: shared.live.read().head.bytes() as u64,
         index_bytes: shared.index.memory_bytes() as u64,
-        segments: parts.iter().map(|part| u64::from(part.entry.segments)).sum(),
+        segments: parts.iter().map(|part| part.meta.segments.len() as u64).sum(),
         bytes_on_disk: tree_bytes(&*shared.fs, &shared.dir)?,
         log_bytes,
         columns: merged(parts.iter().flat_map(|part| &part.columns)),

@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::recovery::open_part;
 use super::shared::parts_dir;
-use crate::catalog::{self, Catalog, PartEntry};
+use crate::catalog::{self, Catalog};
 use crate::error::{Error, Result};
 use crate::fs::{Fs, LockMode, RealFs};
 use crate::index::Index;
-use crate::options::Options;
-use crate::part::{Parts, directory_name};
+use crate::part::{CacheLimits, PartCache, PartReport, directory_name};
 use crate::wal::{self, Record};
 
 /// How far a verification has come.
@@ -115,28 +115,26 @@ fn verify_parts(
     report: &mut VerifyReport,
     progress: &mut dyn FnMut(VerifyStep),
 ) {
-    let parts_dir = parts_dir(dir);
-    let parts = Parts::new(Arc::clone(fs), &parts_dir, &Options::default());
+    let cache = Arc::new(PartCache::new(CacheLimits::default()));
     let bytes_total = catalog.parts.iter().map(|entry| entry.bytes).sum();
     let mut bytes_done = 0;
     for entry in &catalog.parts {
         progress(VerifyStep { bytes_done, bytes_total });
-        if let Err(error) = verify_part(&parts, entry, report) {
-            report.note(&parts_dir.join(directory_name(entry.id)), &error);
+        let part = open_part(fs, dir, entry, &Index::new(), &cache);
+        let PartReport { segments, chunks, samples, problems } = match part {
+            Ok(part) => part.verify(&mut |_| {}),
+            Err(error) => PartReport { problems: vec![error], ..PartReport::default() },
+        };
+        report.parts += 1;
+        report.segments += segments;
+        report.chunks += chunks;
+        report.samples += samples;
+        for problem in problems {
+            report.note(&parts_dir(dir).join(directory_name(entry.id)), &problem);
         }
         bytes_done += entry.bytes;
     }
     progress(VerifyStep { bytes_done, bytes_total });
-}
-
-fn verify_part(parts: &Parts, entry: &PartEntry, report: &mut VerifyReport) -> Result<()> {
-    let part = parts.open(&Index::new(), entry)?;
-    report.parts += 1;
-    part.verify(&mut |segment| {
-        report.segments += 1;
-        report.chunks += segment.chunks().len() as u64;
-        report.samples += segment.chunks().iter().map(|chunk| u64::from(chunk.samples)).sum::<u64>();
-    })
 }
 
 fn verify_log(fs: &dyn Fs, dir: &Path, watermark: u64, report: &mut VerifyReport) {

@@ -19,7 +19,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use roaring::RoaringBitmap;
 
 use self::postings::Postings;
-use crate::model::{Metadata, MetricKind, Series, SeriesId};
+use crate::model::{METRIC_NAME_LABEL, Metadata, MetricKind, Series, SeriesId};
 
 /// Bytes that an entry of the id map and one of the id list take: a pointer and an id at the
 /// map's mean load of 5/8 with its control byte, a pointer, and the two counts of the `Arc`.
@@ -110,6 +110,14 @@ impl Index {
     #[must_use]
     pub fn series(&self, id: SeriesId) -> Option<Arc<Series>> {
         self.read().series.get(id.0 as usize).cloned().flatten()
+    }
+
+    /// Whether there is a series of this metric.
+    #[must_use]
+    pub fn has_metric(&self, metric: &str) -> bool {
+        let state = self.read();
+        let label = state.postings.label(METRIC_NAME_LABEL);
+        label.is_some_and(|names| names.get(metric).is_some())
     }
 
     /// Series there are.
