@@ -8,8 +8,9 @@ use super::request::{CancelToken, Limits};
 use crate::error::{Error, Result};
 use crate::time::{Clock, SystemClock};
 
-/// Shared by all tasks of one query. Totals do not depend on which task adds first, so whether a
-/// limit refuses does not either.
+/// Shared by all tasks of one query. The count of samples does not depend on which task adds
+/// first; what memory is held at the same time does, so near its limit more threads may be
+/// refused what fewer are not.
 #[derive(Debug)]
 pub(crate) struct Meter {
     limits: Limits,

@@ -164,20 +164,16 @@ impl<'a> Reader<'a> {
         by_source.sort_by_key(|located| located.source);
         let mut streams = std::mem::take(&mut self.streams);
         streams.iter_mut().for_each(Columns::clear);
-        let mut used = 0;
-        for chunks in by_source.chunk_by(|one, next| one.source == next.source) {
-            if used == streams.len() {
-                streams.push(Columns::default());
-            }
+        // Streams that this run does not use are empty, which a merge passes over.
+        let by_source = by_source.chunk_by(|one, next| one.source == next.source);
+        streams.resize_with(self.sources.len(), Columns::default);
+        for (stream, chunks) in streams.iter_mut().zip(by_source) {
             for located in chunks {
                 self.meter.check()?;
                 let (column, values) = self.read_chunk(located)?;
-                if let Some(stream) = streams.get_mut(used) {
-                    stream.timestamps.extend_from_slice(&column.timestamps);
-                    stream.values.extend_from_slice(values);
-                }
+                stream.timestamps.extend_from_slice(&column.timestamps);
+                stream.values.extend_from_slice(values);
             }
-            used += 1;
         }
         merge_latest_wins(&streams, &mut self.merged);
         self.streams = streams;
