@@ -12,8 +12,8 @@ use crate::model::SeriesId;
 use crate::segment::{ChunkRef, ChunkSource, Columns, merge_latest_wins};
 use crate::time::Timestamp;
 
-/// Timestamp columns kept by one [`Reader`]. 16 MiB hold two million timestamps: three weeks of
-/// a scrape each second.
+/// Timestamp columns kept by one [`Reader`], with where the windows cut them. 16 MiB hold two
+/// million timestamps: three weeks of a scrape each second.
 const CACHE_BYTES_MAX: usize = 16 << 20;
 
 /// A chunk and the source that holds it, as an index into the reader's sources.
@@ -79,7 +79,7 @@ impl<'a> Reader<'a> {
             sources,
             windows,
             meter,
-            cache: TimestampCache::default(),
+            cache: TimestampCache::new(CACHE_BYTES_MAX),
             found: Vec::new(),
             values: Vec::new(),
             streams: Vec::new(),
@@ -210,8 +210,8 @@ impl Column {
 
 /// Timestamp columns by source and number. Series scraped together share a column, so it is
 /// decoded and cut once for all of them that a task reads.
-#[derive(Default)]
 struct TimestampCache {
+    bytes_max: usize,
     columns: HashMap<(usize, u64), Column>,
     keys: Vec<(usize, u64)>,
     bytes: usize,
@@ -219,6 +219,10 @@ struct TimestampCache {
 }
 
 impl TimestampCache {
+    fn new(bytes_max: usize) -> Self {
+        Self { bytes_max, columns: HashMap::new(), keys: Vec::new(), bytes: 0, evicted: 0 }
+    }
+
     fn column(
         &mut self,
         index: usize,
@@ -230,7 +234,7 @@ impl TimestampCache {
         let mut recycled = Column::default();
         if !self.columns.contains_key(&key) {
             let coming = chunk.samples as usize * size_of::<i64>();
-            while self.bytes + coming > CACHE_BYTES_MAX && !self.keys.is_empty() {
+            while self.bytes + coming > self.bytes_max && !self.keys.is_empty() {
                 recycled = self.evict();
             }
         }
@@ -257,5 +261,76 @@ impl TimestampCache {
         let column = self.columns.remove(&victim).unwrap_or_default();
         self.bytes -= column.bytes();
         column
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::time::TimeRange;
+
+    /// Column `id` holds ten timestamps from `100 · id` on; counts how often one is decoded.
+    #[derive(Default)]
+    struct Counted(AtomicUsize);
+
+    impl ChunkSource for Counted {
+        fn rank(&self) -> u64 {
+            0
+        }
+        fn chunks(&self, _: SeriesId, _: TimeRange, _: &mut Vec<ChunkRef>) -> Result<()> {
+            Ok(())
+        }
+        fn statistics(&self, _: &ChunkRef) -> Result<Option<Partial>> {
+            Ok(None)
+        }
+        fn read_timestamps(&self, chunk: &ChunkRef, out: &mut Vec<i64>) -> Result<()> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            out.clear();
+            out.extend((0..10).map(|i| chunk.first.0 + i));
+            Ok(())
+        }
+        fn read_values(&self, _: &ChunkRef, _: &mut Vec<f64>) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    fn chunk(id: i64, samples: u32) -> ChunkRef {
+        let (first, last) = (Timestamp(100 * id), Timestamp(100 * id + 9));
+        ChunkRef { first, last, samples, timestamps: id as u64, values: 0 }
+    }
+
+    #[test]
+    fn a_full_cache_still_spares_most_of_a_walk_that_just_does_not_fit() {
+        let windows = Windows::new(TimeRange::ALL, None).unwrap();
+        let source = Counted::default();
+        // A column of ten timestamps and one stretch is 104 bytes: nine fit, ten are walked.
+        let mut cache = TimestampCache::new(9 * 104);
+        for _series in 0..100 {
+            for id in 0..10 {
+                let column = cache.column(0, &source, &chunk(id, 10), &windows).unwrap();
+                assert_eq!(column.timestamps[0], 100 * id);
+                assert_eq!(column.stretches, [Stretch { window: 0, rows: 0..10 }]);
+                assert!(cache.bytes <= cache.bytes_max);
+                assert_eq!(cache.columns.len(), cache.keys.len());
+            }
+        }
+        let decoded = source.0.into_inner();
+        assert!(decoded < 500, "{decoded} of 1000 reads decoded; the least recently used: all");
+    }
+
+    #[test]
+    fn chunks_that_touch_or_reach_over_others_are_one_run() {
+        let spans = [(0, 9), (10, 50), (20, 25), (30, 35), (50, 60), (61, 70)];
+        let located: Vec<Located> = spans
+            .into_iter()
+            .map(|(first, last)| {
+                let (first, last) = (Timestamp(first), Timestamp(last));
+                Located { source: 0, chunk: ChunkRef { first, last, ..chunk(0, 2) } }
+            })
+            .collect();
+        let lengths: Vec<usize> = runs(&located).map(<[Located]>::len).collect();
+        assert_eq!(lengths, [1, 4, 1]);
     }
 }
