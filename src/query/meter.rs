@@ -72,13 +72,14 @@ impl Meter {
         if before.saturating_add(samples) > self.limits.samples_max {
             return Err(Error::Limit { what: "samples", limit: self.limits.samples_max });
         }
-        self.chunks_decoded.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
-    /// Counts a chunk that its statistics answered.
-    pub(crate) fn statistics(&self) {
-        self.chunks_from_statistics.fetch_add(1, Ordering::Relaxed);
+    /// Counts the chunks that a task is done with. Once a task, not once a chunk: a chunk's
+    /// statistics take less time than two threads need to agree on a counter.
+    pub(crate) fn chunks(&self, from_statistics: u64, decoded: u64) {
+        self.chunks_from_statistics.fetch_add(from_statistics, Ordering::Relaxed);
+        self.chunks_decoded.fetch_add(decoded, Ordering::Relaxed);
     }
 
     /// Counts memory before it is allocated.

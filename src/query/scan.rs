@@ -65,6 +65,8 @@ pub(crate) struct Reader<'a> {
     stretches: Vec<Stretch>,
     /// Bytes of the meter's memory that the merge buffers hold.
     merge_bytes: u64,
+    chunks_from_statistics: u64,
+    chunks_decoded: u64,
 }
 
 impl<'a> Reader<'a> {
@@ -86,6 +88,8 @@ impl<'a> Reader<'a> {
             merged: Columns::default(),
             stretches: Vec::new(),
             merge_bytes: 0,
+            chunks_from_statistics: 0,
+            chunks_decoded: 0,
         }
     }
 
@@ -105,16 +109,14 @@ impl<'a> Reader<'a> {
 
     /// The statistics of a chunk that nothing overlaps, with the window that holds all of it.
     /// `None` where it crosses a window's end or its source keeps no statistics.
-    pub(crate) fn statistics(&self, located: &Located) -> Result<Option<(usize, Partial)>> {
+    pub(crate) fn statistics(&mut self, located: &Located) -> Result<Option<(usize, Partial)>> {
         let Located { source, chunk } = located;
         let Some(window) = self.windows.holding(chunk.first, chunk.last) else {
             return Ok(None);
         };
         let Some(source) = self.sources.get(*source) else { return Ok(None) };
         let statistics = source.statistics(chunk)?;
-        if statistics.is_some() {
-            self.meter.statistics();
-        }
+        self.chunks_from_statistics += u64::from(statistics.is_some());
         Ok(statistics.map(|partial| (window, partial)))
     }
 
@@ -141,6 +143,7 @@ impl<'a> Reader<'a> {
             return Err(wrong_length(0, chunk, 0));
         };
         self.meter.decode(chunk.samples)?;
+        self.chunks_decoded += 1;
         source.read_values(chunk, &mut self.values)?;
         let column = self.cache.column(*index, source, chunk, &self.windows)?;
         for length in [self.values.len(), column.timestamps.len()] {
@@ -184,6 +187,7 @@ impl<'a> Reader<'a> {
 impl Drop for Reader<'_> {
     fn drop(&mut self) {
         self.meter.release(self.merge_bytes);
+        self.meter.chunks(self.chunks_from_statistics, self.chunks_decoded);
     }
 }
 
