@@ -19,9 +19,25 @@ pub mod fs;
 
 pub mod segment;
 
+pub mod store;
+
+pub mod index;
+
+pub mod part;
+
 pub mod wal;
+
+pub mod head;
 
 pub mod catalog;
 
+pub mod options;
+
+pub mod query;
+
+pub mod engine;
+
+pub use engine::{Engine, Writer};
 pub use error::{DecodeError, Error, ErrorKind, Result};
+pub use options::Options;
 pub use time::{Clock, SimulatedClock, SystemClock, TimeRange, Timestamp};

@@ -8,6 +8,14 @@
 //! returns [`DecodeError`](crate::DecodeError) on bytes no encoder wrote, or some column of the
 //! right length: detecting damage is the checksum's work, staying in bounds is the decoder's.
 
+pub(crate) use compression::{Effort, compress, decompress};
+
 pub mod bytes;
 mod compression;
+mod integers;
+pub mod metadata;
 pub mod strings;
+pub mod timestamps;
+pub mod values;
+
+pub use integers::{COLUMN_VALUES_MAX, Stage};

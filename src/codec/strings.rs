@@ -4,12 +4,12 @@
 //! bytes, then zstd where it pays. The order is kept; sorted lists come out smallest.
 //!
 //! ```text
-//! count varint · method u8 (0 plain, 1 zstd) · body length varint · stored length varint · body
+//! count varint · body as metadata
 //! body: count x (shared varint, suffix length varint) · suffix bytes
 //! ```
 
 use super::bytes::{Reader, write_varint};
-use super::compression::{Effort, compress, decompress};
+use super::metadata;
 use crate::error::{DecodeError, Error, Result};
 
 /// The most bytes a list may hold, all its strings together: 256 MiB. It bounds what decoding
@@ -18,9 +18,6 @@ pub const STRINGS_BYTES_MAX: usize = 256 << 20;
 
 /// The most strings of a list: 16 Mi.
 pub const STRINGS_COUNT_MAX: usize = 16 << 20;
-
-const PLAIN: u8 = 0;
-const COMPRESSED: u8 = 1;
 
 /// Appends the list to `out`.
 ///
@@ -45,17 +42,8 @@ pub fn encode<S: AsRef<str>>(strings: &[S], out: &mut Vec<u8>) -> Result<()> {
         previous = string;
     }
     body.append(&mut suffixes);
-    let mut compressed = Vec::new();
-    let (method, stored) = if compress(Effort::Text, &body, &mut compressed) {
-        (COMPRESSED, &compressed)
-    } else {
-        (PLAIN, &body)
-    };
     write_varint(out, strings.len() as u64);
-    out.push(method);
-    write_varint(out, body.len() as u64);
-    write_varint(out, stored.len() as u64);
-    out.extend_from_slice(stored);
+    metadata::encode(&body, out);
     Ok(())
 }
 
@@ -70,26 +58,9 @@ fn shared_prefix(left: &str, right: &str) -> usize {
 /// those.
 pub fn decode(reader: &mut Reader<'_>) -> Result<Vec<String>, DecodeError> {
     let count = reader.length("count of strings", STRINGS_COUNT_MAX)?;
-    let method = reader.u8()?;
-    // Two varints of at most 4 bytes a string beside the strings themselves.
-    let length = reader.length("length of strings", STRINGS_BYTES_MAX + 8 * count)?;
-    let stored = reader.length("stored length of strings", reader.remaining())?;
-    let stored = reader.bytes(stored)?;
     let mut buffer = Vec::new();
-    let body = match method {
-        PLAIN if stored.len() == length => stored,
-        COMPRESSED => {
-            decompress(stored, length, &mut buffer)?;
-            &buffer
-        }
-        _ => {
-            return Err(DecodeError::Invalid {
-                what: "method of strings",
-                found: u64::from(method),
-                expected: "0 (with equal lengths) or 1",
-            });
-        }
-    };
+    // Two varints of at most 4 bytes a string beside the strings themselves.
+    let body = metadata::decode(reader, STRINGS_BYTES_MAX + 8 * count, &mut buffer)?;
     expand(body, count)
 }
 
