@@ -8,8 +8,8 @@ use icecore::fs::{Fs, RealFs};
 use icecore::wal::{Writer, replay};
 use libfuzzer_sys::fuzz_target;
 
-// The first byte says whether another file follows; a valid header stands before the rest in half
-// of the cases, so that the frames are reached.
+// With or without a file that follows, and with or without a valid header before the bytes: only
+// behind one are frames reached.
 fuzz_target!(|input: (bool, bool, Vec<u8>)| {
     let (followed, with_header, bytes) = input;
     let Ok(store) = tempfile::tempdir() else { return };
