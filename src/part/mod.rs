@@ -89,7 +89,11 @@ impl Part {
         let (meta, table) = meta::decode(&file).map_err(corrupt)?;
         if meta.id != id {
             let expected = "the number that names the directory";
-            return Err(corrupt(DecodeError::Invalid { what: "part id", found: meta.id, expected }));
+            return Err(corrupt(DecodeError::Invalid {
+                what: "part id",
+                found: meta.id,
+                expected,
+            }));
         }
         let table = table::decode(table).map_err(corrupt)?;
         if table.len() != meta.series as usize {
@@ -200,9 +204,7 @@ impl Part {
             found: u64::from(index),
             expected: "one of the segment's",
         });
-        found
-            .and_then(|chunk| read(&segment, chunk))
-            .map_err(|source| self.corrupt(number, source))
+        found.and_then(|chunk| read(&segment, chunk)).map_err(|source| self.corrupt(number, source))
     }
 }
 

@@ -152,62 +152,55 @@ impl Fields {
     }
 
     /// Appends `count` values to `out`: those the fields tell, then one for each residual.
-    #[inline]
-    pub(super) fn restore<T>(
+    pub(super) fn restore(
         &self,
         zigzag: bool,
         residuals: &[u64],
         count: usize,
-        out: &mut Vec<T>,
-        emit: impl Fn(i64) -> T,
+        out: &mut Vec<i64>,
     ) {
         if zigzag {
-            self.integrate(residuals, count, out, unzigzag, emit);
+            self.integrate(residuals, count, out, unzigzag);
         } else {
             let offset = self.offset;
-            self.integrate(residuals, count, out, |r| offset.wrapping_add(r as i64), emit);
+            self.integrate(residuals, count, out, |r| offset.wrapping_add(r as i64));
         }
     }
 
     #[inline]
-    fn integrate<T>(
+    fn integrate(
         &self,
         residuals: &[u64],
         count: usize,
-        out: &mut Vec<T>,
+        out: &mut Vec<i64>,
         signed: impl Fn(u64) -> i64,
-        emit: impl Fn(i64) -> T,
     ) {
         let (slope, mut value) = (self.slope, 0_i64);
+        if self.order != Order::Raw {
+            out.push(0);
+        }
         match self.order {
-            Order::Raw => out.extend(residuals.iter().map(|&r| emit(signed(r)))),
-            Order::Delta => {
-                out.push(emit(0));
-                out.extend(residuals.iter().map(|&r| {
-                    value = value.wrapping_add(signed(r));
-                    emit(value)
-                }));
-            }
+            Order::Raw => out.extend(residuals.iter().map(|&r| signed(r))),
+            Order::Delta => out.extend(residuals.iter().map(|&r| {
+                value = value.wrapping_add(signed(r));
+                value
+            })),
             Order::DeltaOfDelta => {
-                out.push(emit(0));
                 if count > 1 {
-                    out.push(emit(slope));
+                    out.push(slope);
                 }
                 let mut step = slope;
                 value = slope;
                 out.extend(residuals.iter().map(|&r| {
                     step = step.wrapping_add(signed(r));
                     value = value.wrapping_add(step);
-                    emit(value)
+                    value
                 }));
             }
-            Order::Grid => {
-                out.push(emit(0));
-                out.extend(residuals.iter().map(|&r| {
-                    value = value.wrapping_add(slope);
-                    emit(value.wrapping_add(signed(r)))
-                }));
-            }
+            Order::Grid => out.extend(residuals.iter().map(|&r| {
+                value = value.wrapping_add(slope);
+                value.wrapping_add(signed(r))
+            })),
         }
     }
 }

@@ -58,13 +58,14 @@ fn choose_width(block: &[u64]) -> (usize, usize) {
             *count += 1;
         }
     }
-    let packed = |width: usize| 2 + (block.len() * width).div_ceil(8);
-    let mut best = (64, packed(64));
-    for width in 0..=WIDTH_MAX {
+    let longest = lengths.iter().rposition(|&count| count > 0).unwrap_or(0);
+    let lengths = lengths.get(..=longest).unwrap_or_default();
+    let mut best = (64, 2 + block.len() * 8);
+    for width in 0..=longest.min(WIDTH_MAX) {
         let patches = lengths.iter().enumerate().skip(width + 1);
         let patched: usize =
             patches.map(|(bits, &count)| count * (1 + (bits - width).div_ceil(7))).sum();
-        let size = packed(width) + patched;
+        let size = 2 + (block.len() * width).div_ceil(8) + patched;
         if size < best.1 {
             best = (width, size);
         }
@@ -161,24 +162,60 @@ fn unpack(packed: &[u8], width: usize, count: usize, out: &mut Vec<u64>) {
     } else if width == 64 {
         out.extend(packed.as_chunks::<8>().0.iter().map(|bytes| u64::from_le_bytes(*bytes)));
     } else {
+        let from = unpack_groups(packed, width, count / 8, out);
         let mask = u64::MAX >> (64 - width);
-        // Values whose eight-byte window lies inside; the few after them see zeros behind the end.
-        let inside = if packed.len() < 8 { 0 } else { ((packed.len() - 8) * 8 / width).min(count) };
-        out.extend((0..inside).map(|i| window(packed, i * width) & mask));
-        let from = inside * width / 8;
-        let mut tail = [0; 24];
-        for (to, &byte) in tail.iter_mut().zip(packed.get(from..).unwrap_or_default()) {
-            *to = byte;
-        }
-        out.extend((inside..count).map(|i| window(&tail, i * width - from * 8) & mask));
+        out.extend((from..count).map(|index| window(packed, index * width) & mask));
     }
 }
 
-/// The 57 or more bits that start at bit `at`.
-#[inline]
+/// Bytes from the start of a group of eight values that hold it whole whatever its width, and
+/// eight more for the last one's window.
+const GROUP_BYTES: usize = WIDTH_MAX + 8;
+
+/// Appends groups of eight values of `W` bits, which end at whole bytes, while they and their
+/// windows lie inside `packed`. Returns how many values. With the width known, every offset and
+/// shift is a constant.
+fn unpack_width<const W: usize>(packed: &[u8], groups: usize, out: &mut Vec<u64>) -> usize {
+    let mask = u64::MAX >> (64 - W);
+    let mut done = 0;
+    while done < groups {
+        let rest = packed.get(done * W..).unwrap_or_default();
+        let Some(bytes) = rest.first_chunk::<GROUP_BYTES>() else { break };
+        let group: [u64; 8] = std::array::from_fn(|i| window(bytes, i * W) & mask);
+        out.extend_from_slice(&group);
+        done += 1;
+    }
+    8 * done
+}
+
+/// [`unpack_width`] of a width known only now.
+fn unpack_groups(packed: &[u8], width: usize, groups: usize, out: &mut Vec<u64>) -> usize {
+    macro_rules! dispatch {
+        ($($width:literal)*) => {
+            match width {
+                $($width => unpack_width::<$width>(packed, groups, out),)*
+                _ => 0,
+            }
+        };
+    }
+    dispatch!(
+        1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32 33
+        34 35 36 37 38 39 40 41 42 43 44 45 46 47 48 49 50 51 52 53 54 55 56
+    )
+}
+
+/// The 57 or more bits that start at bit `at`; zeros stand behind the end.
+#[inline(always)]
 fn window(packed: &[u8], at: usize) -> u64 {
-    let bytes = packed.get(at / 8..).and_then(<[u8]>::first_chunk::<8>);
-    bytes.map_or(0, |bytes| u64::from_le_bytes(*bytes)) >> (at % 8)
+    let rest = packed.get(at / 8..).unwrap_or_default();
+    let bytes = rest.first_chunk::<8>().copied().unwrap_or_else(|| {
+        let mut bytes = [0; 8];
+        for (to, &byte) in bytes.iter_mut().zip(rest) {
+            *to = byte;
+        }
+        bytes
+    });
+    u64::from_le_bytes(bytes) >> (at % 8)
 }
 
 #[cfg(test)]

@@ -85,7 +85,7 @@ pub fn decode(bytes: &[u8], count: usize, out: &mut Vec<i64>) -> Result<(), Deco
         TimestampEncoding::ConstantStep => constant_step::decode(reader, count, out),
         TimestampEncoding::Residuals(stage) => {
             let rest = reader.bytes(reader.remaining())?;
-            integers::decode(stage, rest, count, out, |timestamp| timestamp)
+            integers::decode(stage, rest, count, out)
         }
     }
 }
