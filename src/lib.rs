@@ -23,6 +23,8 @@ pub mod store;
 
 pub mod index;
 
+pub mod part;
+
 pub mod wal;
 
 pub mod catalog;
