@@ -15,6 +15,8 @@
 mod cache;
 mod directory;
 mod meta;
+#[cfg(test)]
+mod tests;
 mod verify;
 mod write;
 
@@ -153,7 +155,8 @@ impl Part {
     /// The store's failure; [`Error::Corrupt`] where it is not the segment that was written.
     pub fn segment(&self, number: u32) -> Result<Arc<Segment>> {
         let slot = self.slots.get(number as usize).ok_or_else(|| self.no_segment(number))?;
-        self.cache.segment(slot, || {
+        let bytes = self.meta.segments.get(number as usize).map_or(0, |entry| entry.bytes);
+        self.cache.segment(slot, bytes, || {
             let store = self.cache.store(self.tenant, &self.opening, || self.open_store())?;
             self.load(store.as_ref(), number)
         })
