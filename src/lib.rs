@@ -19,5 +19,8 @@ pub mod fs;
 
 pub mod segment;
 
+#[cfg(feature = "text")]
+pub mod integration;
+
 pub use error::{DecodeError, Error, ErrorKind, Result};
 pub use time::{Clock, SimulatedClock, SystemClock, TimeRange, Timestamp};

@@ -1,0 +1,3 @@
+//! The `icecore` command.
+
+fn main() {}
