@@ -16,6 +16,8 @@ mod lines;
 pub mod notation;
 mod rejection;
 pub mod series_text;
+#[cfg(test)]
+mod testing;
 
 pub use rejection::{RejectReason, Rejection, Rejections};
 

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::integration::testing::read_all;
 use crate::model::{Metadata, MetricKind, Series};
 
 /// Every sample as `(series, nanoseconds, bits)`, and the reader.
@@ -10,22 +11,7 @@ fn read_as(
     default: Option<Timestamp>,
 ) -> (Vec<(String, i64, u64)>, ExpositionReader<&[u8]>) {
     let mut reader = ExpositionReader::new(text, dialect, default);
-    let mut samples = Vec::new();
-    while let Some(batch) = reader.next_batch().unwrap() {
-        let name = |slot: Slot| reader.declared()[slot.0 as usize].series.to_string();
-        match batch {
-            Batch::Scrape { timestamp, slots, values } => {
-                assert_eq!(slots.len(), values.len());
-                let rows = slots.iter().zip(&values);
-                samples.extend(rows.map(|(s, v)| (name(*s), timestamp.nanos(), v.to_bits())));
-            }
-            Batch::Column { slot, timestamps, values } => {
-                assert_eq!(timestamps.len(), values.len());
-                let rows = timestamps.iter().zip(&values);
-                samples.extend(rows.map(|(t, v)| (name(slot), *t, v.to_bits())));
-            }
-        }
-    }
+    let samples = read_all(&mut reader);
     (samples, reader)
 }
 
