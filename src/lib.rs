@@ -19,6 +19,16 @@ pub mod fs;
 
 pub mod segment;
 
+pub mod index;
+
+pub mod wal;
+
+pub mod head;
+
+pub mod catalog;
+
+pub mod query;
+
 #[cfg(feature = "text")]
 pub mod integration;
 

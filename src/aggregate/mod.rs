@@ -1,8 +1,17 @@
-//! The one mergeable aggregate, and the functions that finish it.
+//! The mergeable aggregates, and the functions that finish them.
 //!
-//! Owns: [`Partial`], which is a chunk's statistics, a tier's record and a query task's result.
-//! Does not own: which samples are folded into it (`segment`, `query`).
+//! Owns: [`Partial`], which is a chunk's statistics, a tier's record and a query task's result;
+//! [`Accumulator`], a `Partial` with the second moment beside it for the time of one query;
+//! [`Function`], what a finished aggregate answers; exact quantiles.
+//! Does not own: which samples are folded into them (`segment`, `query`).
 
+mod accumulator;
+mod function;
+mod lanes;
 mod partial;
+mod quantile;
 
+pub use accumulator::{Accumulator, Needs};
+pub use function::Function;
 pub use partial::Partial;
+pub use quantile::quantile;

@@ -1,5 +1,7 @@
 //! `Partial`: what is kept of a run of samples so that runs can be merged.
 
+use super::accumulator::{Accumulator, Needs};
+use super::lanes;
 use crate::model::{Sample, is_stale};
 use crate::time::Timestamp;
 
@@ -45,15 +47,11 @@ impl Partial {
     };
 
     /// The aggregate of a run of samples: `timestamps` and `values` of equal length, timestamps
-    /// strictly ascending. One pass.
+    /// strictly ascending. Sums are taken in lanes, so they may differ from [`push`](Self::push)
+    /// one by one in their rounding.
     #[must_use]
     pub fn of(timestamps: &[i64], values: &[f64]) -> Self {
-        debug_assert_eq!(timestamps.len(), values.len());
-        let mut partial = Self::EMPTY;
-        for (&timestamp, &value) in timestamps.iter().zip(values) {
-            partial.push(Timestamp(timestamp), value);
-        }
-        partial
+        Accumulator::of(timestamps, values, Needs::PARTIAL).partial
     }
 
     /// Adds a sample later than all before.
@@ -78,14 +76,18 @@ impl Partial {
     /// Counts the step from `last` to the next value as growth or reset.
     #[inline]
     fn step(&mut self, next: f64) {
-        if next >= self.last.value {
-            let rise = next - self.last.value;
-            if !rise.is_nan() {
-                self.increase += rise;
-            }
-        } else if next < self.last.value {
-            self.resets += 1;
-            self.increase += next;
+        let (growth, fell) = lanes::step(self.last.value, next);
+        self.increase += growth;
+        self.resets += u64::from(fell);
+    }
+
+    /// Counts the step to `first` from `before`, the value of the same series' last sample before
+    /// this run. Does nothing to the aggregate of nothing.
+    pub fn follow(&mut self, before: f64) {
+        if self.count > 0 {
+            let (growth, fell) = lanes::step(before, self.first.value);
+            self.increase += growth;
+            self.resets += u64::from(fell);
         }
     }
 
@@ -135,5 +137,43 @@ impl Partial {
 impl Default for Partial {
     fn default() -> Self {
         Self::EMPTY
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_appended_are_the_whole_run() {
+        let values: Vec<f64> = (0..100).map(|i| f64::from(i * 37 % 50)).collect();
+        let times: Vec<i64> = (0..100).collect();
+        let whole = Partial::of(&times, &values);
+        let mut pushed = Partial::EMPTY;
+        for (&time, &value) in times.iter().zip(&values) {
+            pushed.push(Timestamp(time), value);
+        }
+        assert_eq!(whole, pushed, "small integers add up exactly in any order");
+        for cut in 0..=100 {
+            let mut appended = Partial::of(&times[..cut], &values[..cut]);
+            appended.append(&Partial::of(&times[cut..], &values[cut..]));
+            assert_eq!(appended, whole);
+            let mut head = Partial::of(&times[..cut], &values[..cut]);
+            let mut tail = Partial::of(&times[cut..], &values[cut..]);
+            if head.count > 0 {
+                tail.follow(head.last.value);
+            }
+            head.pool(&tail);
+            assert_eq!((head.increase, head.resets), (whole.increase, whole.resets));
+        }
+    }
+
+    #[test]
+    fn pooling_keeps_the_earliest_and_the_latest() {
+        let mut pooled = Partial::of(&[10, 20], &[1.0, 2.0]);
+        pooled.pool(&Partial::of(&[5, 20], &[7.0, 8.0]));
+        pooled.pool(&Partial::EMPTY);
+        assert_eq!((pooled.first.value, pooled.last.value), (7.0, 8.0));
+        assert_eq!((pooled.count, pooled.increase, pooled.min), (4, 2.0, 1.0));
     }
 }

@@ -1,5 +1,5 @@
 //! CSV: `timestamp,value` of one series that the caller names, or `timestamp,series,value` with
-//! the series as selector text (`name{label="value"}`).
+//! the series as [`Series::parse`] reads it (`name{label="value"}`).
 //!
 //! A header is optional: the first record is one if its first field is no timestamp. A header
 //! that names `timestamp`, `value` and (of three) `series` may name them in any order, and then
@@ -13,7 +13,6 @@ use ::csv::ByteRecord;
 
 use super::intake::Intake;
 use super::notation::{self, ExactValue, Rfc3339};
-use super::series_text::parse_series;
 use super::{Batch, DeclaredSeries, RejectReason, Rejections, SampleReader, Slot};
 use crate::model::{Metadata, Series};
 use crate::time::Timestamp;
@@ -156,7 +155,7 @@ fn find_slot(
         _ => {
             let text = std::str::from_utf8(text)
                 .map_err(|_| (RejectReason::Series, "the series is not UTF-8".to_owned()))?;
-            parse_series(text).map_err(|what| (RejectReason::Series, what))?
+            Series::parse(text).map_err(|error| (RejectReason::Series, error.to_string()))?
         }
     };
     let slot = intake

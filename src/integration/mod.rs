@@ -15,7 +15,6 @@ pub mod jsonl;
 mod lines;
 pub mod notation;
 mod rejection;
-pub mod series_text;
 #[cfg(test)]
 mod testing;
 

@@ -6,6 +6,8 @@
 
 use crate::error::{Error, Result};
 
+/// The label that is the metric name; never stored as a pair.
+pub const METRIC_NAME_LABEL: &str = "__name__";
 /// Longest metric or label name, bytes. Prometheus' own families stay below 100.
 pub const NAME_BYTES_MAX: usize = 512;
 /// Longest label value, bytes: a URL or a file path fits, a query text does not.

@@ -4,9 +4,21 @@
 //! stored and found (`index`), or what may be appended (`engine::gate`).
 
 mod label;
+mod matcher;
 mod sample;
+mod selector;
 mod series;
+mod text;
 
-pub use label::{LABEL_PAIRS_MAX, NAME_BYTES_MAX, VALUE_BYTES_MAX};
+pub use label::{LABEL_PAIRS_MAX, METRIC_NAME_LABEL, NAME_BYTES_MAX, VALUE_BYTES_MAX};
+pub use matcher::{MatchOp, Matcher, PATTERN_BYTES_MAX};
 pub use sample::{STALE_MARKER_BITS, Sample, is_stale};
+pub use selector::{MATCHERS_MAX, Selector};
 pub use series::{Metadata, MetricKind, Series, SeriesId};
+pub use text::SELECTOR_BYTES_MAX;
+
+#[cfg(test)]
+pub(crate) mod tests {
+    pub(crate) use super::selector::tests::small_selector;
+    pub(crate) use super::series::tests::{any_series, small_series};
+}

@@ -2,9 +2,12 @@
 
 use std::cmp::Ordering;
 use std::fmt;
+use std::str::FromStr;
 
-use super::label::{LABEL_PAIRS_MAX, check_name, check_value, invalid};
-use crate::error::Result;
+use super::label::{LABEL_PAIRS_MAX, METRIC_NAME_LABEL, check_name, check_value, invalid};
+use super::matcher::MatchOp;
+use super::text;
+use crate::error::{Error, Result};
 
 /// A series' number within one run of one engine: dense, from 0, never stored. What is stored
 /// are label sets; ids are given anew at every open.
@@ -51,7 +54,7 @@ impl Series {
     /// as Prometheus does.
     ///
     /// # Errors
-    /// [`InvalidName`](crate::Error::InvalidName) where a name or value breaks a rule of
+    /// [`InvalidName`](Error::InvalidName) where a name or value breaks a rule of
     /// [`label`](super), a label repeats, is called `__name__`, or there are more than
     /// [`LABEL_PAIRS_MAX`].
     ///
@@ -76,7 +79,7 @@ impl Series {
         for &(label, value) in &pairs {
             check_name("label name", label)?;
             check_value(value)?;
-            if label == "__name__" {
+            if label == METRIC_NAME_LABEL {
                 return Err(invalid("label name", label, "is the metric name's own"));
             }
             if previous == Some(label) {
@@ -87,8 +90,32 @@ impl Series {
         Ok(Self::from_sorted(name, &pairs))
     }
 
+    /// Reads `name{label="value",...}`: what [`Display`](fmt::Display) writes, and every other
+    /// spelling of it that [`Selector`](super::Selector) knows, with `=` alone.
+    ///
+    /// # Errors
+    /// [`InvalidSelector`](Error::InvalidSelector) where the text does not parse or holds another
+    /// operator; [`InvalidName`](Error::InvalidName) as [`Series::new`].
+    pub fn parse(input: &str) -> Result<Self> {
+        let terms = text::parse_terms(input)?;
+        let mut name = None;
+        let mut pairs = Vec::with_capacity(terms.len());
+        for term in &terms {
+            if term.op != MatchOp::Equal {
+                return Err(text::invalid(input, term.offset, "a series has only `=`"));
+            }
+            if term.name != METRIC_NAME_LABEL {
+                pairs.push((&*term.name, &*term.value));
+            } else if name.replace(&*term.value).is_some() {
+                return Err(text::invalid(input, term.offset, "the metric name is given twice"));
+            }
+        }
+        let name = name.ok_or_else(|| text::invalid(input, 0, "lacks a metric name"))?;
+        Self::new(name, pairs)
+    }
+
     /// Builds without checking; the pairs are sorted, unique and within the limits.
-    fn from_sorted(name: &str, pairs: &[(&str, &str)]) -> Self {
+    pub(crate) fn from_sorted(name: &str, pairs: &[(&str, &str)]) -> Self {
         let pieces = || std::iter::once(name).chain(pairs.iter().flat_map(|&(k, v)| [k, v]));
         let mut text = String::with_capacity(pieces().map(str::len).sum());
         let mut ends = Vec::with_capacity(1 + 2 * pairs.len());
@@ -122,7 +149,7 @@ impl Series {
     /// The value of a label, empty where the series has none; `__name__` is the metric name.
     #[must_use]
     pub fn label(&self, name: &str) -> &str {
-        if name == "__name__" {
+        if name == METRIC_NAME_LABEL {
             return self.name();
         }
         self.labels().find(|&(label, _)| label == name).map_or("", |(_, value)| value)
@@ -151,31 +178,35 @@ impl fmt::Display for Series {
     /// As Prometheus writes it: `name{label="value",...}`, with `\`, `"` and newline escaped;
     /// a name that is not of Prometheus' classic characters stands quoted inside the braces.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let classic = is_classic_name(self.name());
-        if classic {
+        let bare = text::is_bare_metric(self.name());
+        if bare {
             f.write_str(self.name())?;
         }
         let mut labels = self.labels().peekable();
-        if classic && labels.peek().is_none() {
+        if bare && labels.peek().is_none() {
             return Ok(());
         }
         f.write_str("{")?;
-        if !classic {
-            write_quoted(f, self.name())?;
+        if !bare {
+            text::write_quoted(f, self.name())?;
         }
         for (i, (label, value)) in labels.enumerate() {
-            if i > 0 || !classic {
+            if i > 0 || !bare {
                 f.write_str(",")?;
             }
-            if is_classic_name(label) && !label.contains(':') {
-                f.write_str(label)?;
-            } else {
-                write_quoted(f, label)?;
-            }
+            text::write_label(f, label)?;
             f.write_str("=")?;
-            write_quoted(f, value)?;
+            text::write_quoted(f, value)?;
         }
         f.write_str("}")
+    }
+}
+
+impl FromStr for Series {
+    type Err = Error;
+
+    fn from_str(input: &str) -> Result<Self> {
+        Self::parse(input)
     }
 }
 
@@ -185,21 +216,91 @@ impl fmt::Debug for Series {
     }
 }
 
-fn is_classic_name(name: &str) -> bool {
-    let head = |c: char| c.is_ascii_alphabetic() || c == '_' || c == ':';
-    let mut chars = name.chars();
-    chars.next().is_some_and(head) && chars.all(|c| head(c) || c.is_ascii_digit())
-}
+#[cfg(test)]
+pub(crate) mod tests {
+    use proptest::prelude::*;
 
-fn write_quoted(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
-    f.write_str("\"")?;
-    for c in text.chars() {
-        match c {
-            '\\' => f.write_str("\\\\")?,
-            '"' => f.write_str("\\\"")?,
-            '\n' => f.write_str("\\n")?,
-            c => fmt::Write::write_char(f, c)?,
+    use super::*;
+    use crate::error::ErrorKind;
+
+    /// Series of few names and values, so that they meet; some not of the classic characters.
+    pub(crate) fn small_series() -> impl Strategy<Value = Series> {
+        let name = prop::sample::select(vec!["up", "http.requests", "a:b", "__name__x", "é"]);
+        let label = prop::sample::select(vec!["a", "b", "job", "le", "label.x"]);
+        let value = prop::sample::select(vec!["", "a", "aa", "ab", "b", "a\nb", "\"", "é", "10"]);
+        (name, prop::collection::btree_map(label, value, 0..5))
+            .prop_map(|(name, labels)| Series::new(name, labels).unwrap())
+    }
+
+    /// Any series that the rules allow.
+    pub(crate) fn any_series() -> impl Strategy<Value = Series> {
+        let name = || "\\PC{1,12}".prop_filter("the metric name's own", |n| n != "__name__");
+        let value = prop_oneof![".{0,20}", any::<String>(), "[\\\\\"\n]{1,6}"];
+        (name(), prop::collection::btree_map(name(), value, 0..6)).prop_map(|(name, labels)| {
+            Series::new(&name, labels.iter().map(|(k, v)| (k.as_str(), v.as_str()))).unwrap()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn text_reads_back(series in any_series()) {
+            prop_assert_eq!(Series::parse(&series.to_string()).unwrap(), series);
+        }
+
+        #[test]
+        fn order_is_that_of_the_pieces(left in small_series(), right in small_series()) {
+            let pieces = |series: &Series| {
+                let labels = series.labels().map(|(k, v)| (k.to_owned(), v.to_owned()));
+                (series.name().to_owned(), labels.collect::<Vec<_>>())
+            };
+            prop_assert_eq!(left.cmp(&right), pieces(&left).cmp(&pieces(&right)));
+            prop_assert_eq!(left == right, pieces(&left) == pieces(&right));
         }
     }
-    f.write_str("\"")
+
+    #[test]
+    fn labels_are_sorted_and_empty_values_absent() {
+        let series = Series::new("m", [("b", "2"), ("c", ""), ("a", "1")]).unwrap();
+        assert_eq!(series.labels().collect::<Vec<_>>(), [("a", "1"), ("b", "2")]);
+        assert_eq!(
+            (series.label("b"), series.label("c"), series.label("__name__")),
+            ("2", "", "m")
+        );
+    }
+
+    #[test]
+    fn equal_texts_with_other_ends_differ() {
+        let left = Series::new("m", [("a", "bc")]).unwrap();
+        assert_ne!(left, Series::new("m", [("ab", "c")]).unwrap());
+    }
+
+    #[test]
+    fn rules_of_names_are_held() {
+        let long = "x".repeat(5000);
+        let many: Vec<String> = (0..65).map(|i| format!("l{i}")).collect();
+        for (name, labels) in [
+            ("", vec![]),
+            (long.as_str(), vec![]),
+            ("a\nb", vec![]),
+            ("m", vec![("", "v")]),
+            ("m", vec![("a", long.as_str())]),
+            ("m", vec![("a", "1"), ("a", "2")]),
+            ("m", vec![("__name__", "n")]),
+            ("m", many.iter().map(|l| (l.as_str(), "v")).collect()),
+        ] {
+            assert_eq!(Series::new(name, labels).unwrap_err().kind(), ErrorKind::Invalid);
+        }
+    }
+
+    #[test]
+    fn only_concrete_texts_are_series() {
+        for text in
+            ["", "{}", "{a=\"b\"}", "m{a!=\"b\"}", "m{a=~\"b\"}", "{\"m\",\"n\"}", "m{\"n\"}"]
+        {
+            assert!(Series::parse(text).is_err(), "{text}");
+        }
+        let quoted = Series::parse("{'http.status', `b.c`=\"\\u00e9\", a='\\'',}").unwrap();
+        assert_eq!(quoted.to_string(), r#"{"http.status",a="'","b.c"="é"}"#);
+        assert_eq!(Series::parse("m{}").unwrap(), Series::parse(r#"{__name__="m"}"#).unwrap());
+    }
 }

@@ -1,5 +1,28 @@
 //! Segments: immutable bytes that hold chunks of many series of one partition and tier.
+//!
+//! A segment holds *groups*: series whose samples stand at the same timestamps share one
+//! timestamp column, so that time costs nearly nothing where one scrape wrote them all. A chunk
+//! is one value column with its statistics; a constant one lives in the directory alone.
+//!
+//! Owns: the bytes (`format`, docs/format.md), cutting groups into segments ([`encode_segments`]),
+//! reading them back verified ([`Segment`]), and the read contract ([`ChunkSource`]). Does not
+//! own: files and stores (`part`), or which label set a series number means (`index`).
 
+mod builder;
+mod directory;
+mod format;
+mod merge;
+mod reader;
 mod source;
+mod statistics;
+mod writer;
 
+pub use directory::{Chunk, TimestampColumn};
+pub(crate) use merge::count_below;
+pub use merge::{Columns, merge_latest_wins};
+pub use reader::{ColumnKind, ColumnStats, Segment, SharedBytes};
 pub use source::{ChunkRef, ChunkSource};
+pub use writer::{EncodedSegment, Group, ReadValues, SegmentInfo, SegmentLimits, encode_segments};
+
+#[cfg(test)]
+mod tests;

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use super::Refused;
+use super::series::unescape;
 use crate::integration::RejectReason;
-use crate::integration::series_text::unescape;
 use crate::model::{Metadata, MetricKind};
 
 /// Most families remembered; real expositions have hundreds.

@@ -9,6 +9,7 @@
 //! bytes; only a line that surprises it is scanned and looked up.
 
 mod families;
+mod series;
 mod write;
 
 use std::collections::HashMap;
@@ -16,11 +17,11 @@ use std::io::{self, Read};
 use std::sync::Arc;
 
 use self::families::Families;
+use self::series::{blanks, parse_series, series_end};
 pub use self::write::ExpositionWriter;
 use super::intake::Intake;
 use super::lines::{Line, LineReader};
 use super::notation::{TimestampUnit, parse_numeric_timestamp, parse_value};
-use super::series_text::{blanks, parse_series, series_end};
 use super::{Batch, DeclaredSeries, RejectReason, Rejections, SampleReader, Slot};
 use crate::time::Timestamp;
 

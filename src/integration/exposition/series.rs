@@ -1,5 +1,5 @@
-//! Reading a series from the text it displays as: `name{label="value",...}`, and with quoted
-//! UTF-8 names as `{"http.status",label="value"}` (Prometheus 3's exposition syntax).
+//! Reading a series as the formats write it: `name{label="value",...}`, and with quoted UTF-8
+//! names `{"http.status",label="value"}` (Prometheus 3).
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use crate::model::Series;
 /// Bytes of `text` that are a series: the name, and the braces if any follow it (blanks between
 /// them included). `None` where braces do not close. What the bytes say is not checked.
 #[inline]
-pub(crate) fn series_end(text: &[u8]) -> Option<usize> {
+pub(super) fn series_end(text: &[u8]) -> Option<usize> {
     let name = text.iter().position(|&byte| matches!(byte, b' ' | b'\t' | b'{'));
     let name_end = name.unwrap_or(text.len());
     let rest = text.get(name_end..).unwrap_or_default();
@@ -31,22 +31,16 @@ pub(crate) fn series_end(text: &[u8]) -> Option<usize> {
     None
 }
 
-pub(crate) fn blanks(text: &[u8]) -> usize {
+pub(super) fn blanks(text: &[u8]) -> usize {
     text.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count()
 }
 
-/// Reads a series.
+/// Reads a series. Not [`Series::parse`], which reads Go's escapes as PromQL has them: here a
+/// backslash before anything but `\\`, `"` and `n` stands for itself.
 ///
 /// # Errors
 /// Says what is wrong, for people: the grammar, or a rule of names and labels.
-///
-/// ```
-/// use icecore::integration::series_text::parse_series;
-/// let series = parse_series(r#"up{job="node"}"#)?;
-/// assert_eq!(series.label("job"), "node");
-/// # Ok::<(), String>(())
-/// ```
-pub fn parse_series(text: &str) -> Result<Series, String> {
+pub(super) fn parse_series(text: &str) -> Result<Series, String> {
     let text = text.trim_matches([' ', '\t']);
     let (bare, mut rest) = match text.find('{') {
         Some(open) => text.split_at_checked(open).unwrap_or((text, "")),
@@ -129,7 +123,7 @@ fn take_quoted<'a>(rest: &mut &'a str) -> Result<Cow<'a, str>, String> {
 }
 
 /// With `\\`, `\"` and `\n` read; a backslash before anything else stands for itself.
-pub(crate) fn unescape(text: &str) -> Cow<'_, str> {
+pub(super) fn unescape(text: &str) -> Cow<'_, str> {
     if !text.contains('\\') {
         return Cow::Borrowed(text);
     }

@@ -1,0 +1,141 @@
+//! The catalog's bytes: a checksummed frame around bincode with fixed-width integers, which is
+//! plain little-endian fields one after another (`docs/format.md`, "Catalog").
+
+use bincode::config::{Configuration, Fixint, Limit, LittleEndian};
+use bincode::{Decode, Encode};
+
+use super::{CATALOG_BYTES_MAX, Catalog, PartEntry};
+use crate::codec::bytes::{Reader, read_frame, write_frame};
+use crate::error::{DecodeError, Error, Result};
+use crate::time::{TimeRange, Timestamp};
+
+const MAGIC: [u8; 4] = *b"ICCT";
+const VERSION: u8 = 1;
+/// Bytes of one [`PartRow`].
+const PART_BYTES: usize = 81;
+
+type Layout = Configuration<LittleEndian, Fixint, Limit<CATALOG_BYTES_MAX>>;
+const LAYOUT: Layout = bincode::config::standard().with_fixed_int_encoding().with_limit();
+
+/// The fields before the parts, in stored order.
+#[derive(Debug, Encode, Decode)]
+struct HeadRow {
+    store_id: u64,
+    created_ns: i64,
+    partition_ns: i64,
+    watermark: u64,
+    next_part: u64,
+    parts: u32,
+}
+
+/// The fields of a part, in stored order.
+#[derive(Debug, Encode, Decode)]
+struct PartRow {
+    id: u64,
+    rank: u64,
+    window_start_ns: i64,
+    window_end_ns: i64,
+    first_ns: i64,
+    last_ns: i64,
+    samples: u64,
+    series: u32,
+    segments: u32,
+    bytes: u64,
+    meta_crc: u32,
+    store: u8,
+}
+
+impl From<&PartEntry> for PartRow {
+    fn from(part: &PartEntry) -> Self {
+        Self {
+            id: part.id,
+            rank: part.rank,
+            window_start_ns: part.window.start.0,
+            window_end_ns: part.window.end.0,
+            first_ns: part.first.0,
+            last_ns: part.last.0,
+            samples: part.samples,
+            series: part.series,
+            segments: part.segments,
+            bytes: part.bytes,
+            meta_crc: part.meta_crc,
+            store: part.store,
+        }
+    }
+}
+
+impl From<PartRow> for PartEntry {
+    fn from(row: PartRow) -> Self {
+        Self {
+            id: row.id,
+            rank: row.rank,
+            window: TimeRange::new(Timestamp(row.window_start_ns), Timestamp(row.window_end_ns)),
+            first: Timestamp(row.first_ns),
+            last: Timestamp(row.last_ns),
+            samples: row.samples,
+            series: row.series,
+            segments: row.segments,
+            bytes: row.bytes,
+            meta_crc: row.meta_crc,
+            store: row.store,
+        }
+    }
+}
+
+pub(super) fn encode(catalog: &Catalog) -> Result<Vec<u8>> {
+    let refused = |error: bincode::error::EncodeError| Error::InvalidArgument {
+        what: "catalog",
+        reason: error.to_string(),
+    };
+    let parts = u32::try_from(catalog.parts.len()).unwrap_or(u32::MAX);
+    let head = HeadRow {
+        store_id: catalog.store_id,
+        created_ns: catalog.created.0,
+        partition_ns: catalog.partition_ns,
+        watermark: catalog.watermark,
+        next_part: catalog.next_part,
+        parts,
+    };
+    let mut body = bincode::encode_to_vec(head, LAYOUT).map_err(refused)?;
+    for part in &catalog.parts {
+        let row = bincode::encode_to_vec(PartRow::from(part), LAYOUT).map_err(refused)?;
+        body.extend_from_slice(&row);
+    }
+    let mut bytes = Vec::new();
+    write_frame(&mut bytes, MAGIC, VERSION, &body);
+    if bytes.len() > CATALOG_BYTES_MAX {
+        let reason = format!("{parts} parts are too many for one catalog");
+        return Err(Error::InvalidArgument { what: "catalog", reason });
+    }
+    Ok(bytes)
+}
+
+pub(super) fn decode(bytes: &[u8]) -> Result<Catalog, DecodeError> {
+    let mut reader = Reader::new(bytes);
+    let (_, mut body) = read_frame(&mut reader, "catalog", MAGIC, VERSION)?;
+    reader.finish("catalog file")?;
+    let head: HeadRow = next_row(&mut body)?;
+    if body.len() != (head.parts as usize).saturating_mul(PART_BYTES) {
+        let (found, expected) = (u64::from(head.parts), "as many as the file has room for");
+        return Err(DecodeError::Invalid { what: "parts in the catalog", found, expected });
+    }
+    let parts = (0..head.parts)
+        .map(|_| next_row::<PartRow>(&mut body).map(PartEntry::from))
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(Catalog {
+        store_id: head.store_id,
+        created: Timestamp(head.created_ns),
+        partition_ns: head.partition_ns,
+        watermark: head.watermark,
+        next_part: head.next_part,
+        parts,
+    })
+}
+
+/// Decodes a row from the front of `body`.
+fn next_row<R: Decode<()>>(body: &mut &[u8]) -> Result<R, DecodeError> {
+    let (row, used) = bincode::decode_from_slice(body, LAYOUT)
+        .map_err(|error| DecodeError::Foreign { what: "catalog", message: error.to_string() })?;
+    *body = body.get(used..).unwrap_or_default();
+    Ok(row)
+}

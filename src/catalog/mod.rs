@@ -1,0 +1,205 @@
+//! Which parts are live: one small file, replaced atomically.
+//!
+//! Owns: the catalog's bytes (`docs/format.md`, "Catalog"), its invariants, loading and saving.
+//! Does not own: the parts' directories, nor what a part that the catalog does not name means (it
+//! was being built or is being removed: swept at open).
+
+mod format;
+
+use std::path::Path;
+
+use crate::error::{Error, Result};
+use crate::fs::{Fs, read_file};
+use crate::time::{TimeRange, Timestamp};
+
+/// The catalog's name in the store directory.
+pub const CATALOG_FILE: &str = "catalog";
+const TEMPORARY_FILE: &str = "catalog.tmp";
+/// Longest catalog file, bytes: half a million parts, where thousands are plenty.
+const CATALOG_BYTES_MAX: usize = 64 << 20;
+
+/// What a store holds. A value: edits make a new one, [`save`] puts it in the old one's place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Catalog {
+    /// Random, given at creation: two stores are never taken for one.
+    pub store_id: u64,
+    /// When the store was created.
+    pub created: Timestamp,
+    /// Width of the partitions that parts are aligned to, nanoseconds, positive.
+    pub partition_ns: i64,
+    /// Last log sequence number that parts cover; 0 before the first.
+    pub watermark: u64,
+    /// The id that the next part gets; ids are never used again.
+    pub next_part: u64,
+    /// The live parts, ascending by id.
+    pub parts: Vec<PartEntry>,
+}
+
+/// What planning needs to know of a part without opening it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PartEntry {
+    /// Its id, which names its directory.
+    pub id: u64,
+    /// Last log sequence number it covers: where parts hold the same series and timestamp, the
+    /// higher rank was written later and wins. At most the watermark.
+    pub rank: u64,
+    /// The aligned window it belongs to, not empty.
+    pub window: TimeRange,
+    /// Its earliest sample, inclusive; within the window.
+    pub first: Timestamp,
+    /// Its latest sample, inclusive; within the window.
+    pub last: Timestamp,
+    /// Samples it holds, at least one.
+    pub samples: u64,
+    /// Series it holds samples of.
+    pub series: u32,
+    /// Segments it consists of.
+    pub segments: u32,
+    /// Bytes of its directory when it was sealed.
+    pub bytes: u64,
+    /// Checksum of its meta file: the part's directory holds what the catalog means.
+    pub meta_crc: u32,
+    /// Tag of the key-value store that wrote it.
+    pub store: u8,
+}
+
+impl Catalog {
+    /// The catalog of an empty store.
+    #[must_use]
+    pub fn new(store_id: u64, created: Timestamp, partition_ns: i64) -> Self {
+        Self { store_id, created, partition_ns, watermark: 0, next_part: 1, parts: Vec::new() }
+    }
+
+    /// This catalog with more parts and a new watermark; `next_part` moves past the new ids.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check); also where the watermark would fall, or an id is below
+    /// `next_part`.
+    pub fn with_added(&self, parts: &[PartEntry], watermark: u64) -> Result<Self> {
+        self.with_replaced(&[], parts, watermark)
+    }
+
+    /// This catalog without the parts of these ids.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] where there is no such part.
+    pub fn with_removed(&self, ids: &[u64]) -> Result<Self> {
+        self.with_replaced(ids, &[], self.watermark)
+    }
+
+    /// This catalog with some parts in place of others, in one edit: what compaction does.
+    ///
+    /// # Errors
+    /// As [`with_added`](Self::with_added) and [`with_removed`](Self::with_removed).
+    pub fn with_replaced(
+        &self,
+        removed: &[u64],
+        added: &[PartEntry],
+        watermark: u64,
+    ) -> Result<Self> {
+        if let Some(id) = removed.iter().find(|&&id| self.part(id).is_none()) {
+            return Err(invalid(format!("there is no part {id} to remove")));
+        }
+        if watermark < self.watermark {
+            return Err(invalid(format!("watermark {watermark} is below {}", self.watermark)));
+        }
+        if let Some(part) = added.iter().find(|part| part.id < self.next_part) {
+            let (id, next) = (part.id, self.next_part);
+            return Err(invalid(format!("new part {id} has an id below the next, {next}")));
+        }
+        let mut next = self.clone();
+        next.watermark = watermark;
+        next.parts.retain(|part| !removed.contains(&part.id));
+        next.parts.extend_from_slice(added);
+        next.parts.sort_unstable_by_key(|part| part.id);
+        let highest = added.iter().map(|part| part.id).max();
+        next.next_part = highest.map_or(self.next_part, |id| id.saturating_add(1));
+        next.check().map_err(invalid)?;
+        Ok(next)
+    }
+
+    /// The part of this id.
+    #[must_use]
+    pub fn part(&self, id: u64) -> Option<&PartEntry> {
+        let at = self.parts.binary_search_by_key(&id, |part| part.id).ok()?;
+        self.parts.get(at)
+    }
+
+    /// Whether the invariants hold; what is broken if not.
+    fn check(&self) -> std::result::Result<(), String> {
+        if self.partition_ns <= 0 {
+            return Err(format!("partition width is {} ns", self.partition_ns));
+        }
+        let mut previous = None;
+        for part in &self.parts {
+            let id = part.id;
+            if previous.is_some_and(|previous| previous >= id) {
+                return Err(format!("part {id} repeats or is out of order"));
+            }
+            previous = Some(id);
+            if id >= self.next_part {
+                return Err(format!("part {id} is not below the next, {}", self.next_part));
+            }
+            if part.rank > self.watermark {
+                return Err(format!("part {id} has rank {} above the watermark", part.rank));
+            }
+            let ordered = part.first <= part.last && part.window.covers(part.first, part.last);
+            if !ordered {
+                return Err(format!("part {id} has samples outside its window"));
+            }
+            if part.samples == 0 || part.series == 0 || part.segments == 0 {
+                return Err(format!("part {id} is empty"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn invalid(reason: String) -> Error {
+    Error::InvalidArgument { what: "catalog", reason }
+}
+
+/// Puts `catalog` in place of the one in `dir`, durably and at once: a crash at any point leaves
+/// the old one or the new one whole.
+///
+/// # Errors
+/// [`Error::Io`]: either may be on disk then. [`Error::InvalidArgument`] where an invariant is
+/// broken, before any effect.
+pub fn save(fs: &dyn Fs, dir: &Path, catalog: &Catalog) -> Result<()> {
+    catalog.check().map_err(invalid)?;
+    let bytes = format::encode(catalog)?;
+    let temporary = dir.join(TEMPORARY_FILE);
+    if fs.file_bytes(&temporary)?.is_some() {
+        fs.remove_file(&temporary)?;
+    }
+    let mut file = fs.create_new(&temporary)?;
+    file.write_all(&bytes)?;
+    file.sync()?;
+    fs.rename(&temporary, &dir.join(CATALOG_FILE))?;
+    fs.sync_dir(dir)
+}
+
+/// The catalog in `dir`, `None` where there never was one.
+///
+/// # Errors
+/// [`Error::Corrupt`] where its bytes are damaged or break an invariant; [`Error::Io`].
+pub fn load(fs: &dyn Fs, dir: &Path) -> Result<Option<Catalog>> {
+    let path = dir.join(CATALOG_FILE);
+    if fs.file_bytes(&path)?.is_none() {
+        return Ok(None);
+    }
+    let bytes = read_file(fs, &path, CATALOG_BYTES_MAX)?;
+    let catalog = decode(&bytes).map_err(|source| Error::corrupt(path, 0, source))?;
+    Ok(Some(catalog))
+}
+
+/// Decodes and checks a catalog's bytes.
+///
+/// # Errors
+/// What is wrong with them.
+pub fn decode(bytes: &[u8]) -> Result<Catalog, crate::DecodeError> {
+    let catalog = format::decode(bytes)?;
+    let foreign = |message| crate::DecodeError::Foreign { what: "catalog", message };
+    catalog.check().map_err(foreign)?;
+    Ok(catalog)
+}

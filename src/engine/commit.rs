@@ -1,0 +1,229 @@
+//! The committer: a frozen head becomes parts, and the catalog names them.
+//!
+//! The order holds against a crash between any two steps: parts built and synced under temporary
+//! names, renamed, their directory synced → catalog with the new watermark replaced → the new
+//! parts published to readers in the frozen head's place → log files cut.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use super::ingest::elapsed_nanos;
+use super::partition::{self, Column};
+use super::receipt::Promise;
+use super::shared::{Counters, Shared};
+use crate::catalog::{self, Catalog};
+use crate::error::{Error, Result};
+use crate::head::{FrozenGroup, Snapshot};
+use crate::model::{Series, SeriesId};
+use crate::options::Durability;
+use crate::part::{Part, PartSpec};
+use crate::segment::Group;
+use crate::time::TimeRange;
+use crate::wal;
+
+/// A frozen head, and who waits for its commit.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) promises: Vec<Promise>,
+}
+
+/// The ingest thread's end of the committer thread.
+#[derive(Debug)]
+pub(super) struct Committer {
+    jobs: Option<Sender<Job>>,
+    done: Receiver<()>,
+    busy: bool,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Committer {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where the system gives no thread.
+    pub(super) fn start(shared: Arc<Shared>, mut catalog: Catalog) -> Result<Self> {
+        let (jobs, inbox) = bounded::<Job>(1);
+        let (outbox, done) = bounded(1);
+        let run = move || {
+            for job in inbox {
+                let began = Instant::now();
+                // A panic must neither hang the waiters nor let writes go on.
+                let result = catch_unwind(AssertUnwindSafe(|| {
+                    commit(&shared, &mut catalog, &job.snapshot)?;
+                    wal::truncate(&*shared.fs, &shared.log_dir(), catalog.watermark).map(drop)
+                }))
+                .unwrap_or_else(|panic| Err(panicked("commit", &*panic)))
+                .inspect_err(|error| shared.health.latch(error.clone()));
+                if job.snapshot.samples() > 0 {
+                    Counters::add(&shared.counters.freezes, 1);
+                    Counters::add(&shared.counters.commit_nanos, elapsed_nanos(began));
+                }
+                for promise in job.promises {
+                    promise.complete(result.clone().map(|()| Durability::Synced));
+                }
+                if outbox.send(()).is_err() {
+                    return;
+                }
+            }
+        };
+        let thread = std::thread::Builder::new()
+            .name("icecore-commit".to_owned())
+            .spawn(run)
+            .map_err(|error| Error::io("start a thread for", "icecore-commit", error))?;
+        Ok(Self { jobs: Some(jobs), done, busy: false, thread: Some(thread) })
+    }
+
+    /// Hands over a frozen head. The one before must be done: see [`wait_idle`](Self::wait_idle).
+    pub(super) fn submit(&mut self, job: Job) {
+        if let Some(jobs) = &self.jobs {
+            self.busy = jobs.send(job).is_ok();
+        }
+    }
+
+    /// Waits until no commit is under way.
+    pub(super) fn wait_idle(&mut self) {
+        if self.busy {
+            // An error means that the thread is gone, which is idle too.
+            let _ = self.done.recv();
+            self.busy = false;
+        }
+    }
+}
+
+impl Drop for Committer {
+    fn drop(&mut self) {
+        self.wait_idle();
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
+            // Its panics were caught and latched.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The error of a thread that panicked.
+pub(super) fn panicked(thread: &'static str, panic: &(dyn std::any::Any + Send)) -> Error {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    Error::Panicked { thread, message: text.unwrap_or_else(|| "no message".to_owned()) }
+}
+
+/// Commits a frozen head: after this its samples are in parts, and its log files may go.
+pub(super) fn commit(shared: &Shared, catalog: &mut Catalog, head: &Snapshot) -> Result<()> {
+    let Some(watermark) = head.last_sequence() else { return Ok(()) };
+    let parts = write_parts(shared, catalog, head, watermark)?;
+    let entries: Vec<_> = parts.iter().map(|part| *part.entry()).collect();
+    let next = catalog.with_added(&entries, watermark)?;
+    catalog::save(&*shared.fs, &shared.dir, &next)?;
+    *catalog = next;
+    {
+        let mut state = shared.live.write();
+        let mut live: Vec<Arc<Part>> = state.parts.iter().cloned().collect();
+        live.extend(parts.into_iter().map(Arc::new));
+        state.parts = Arc::new(live);
+        state.frozen = None;
+    }
+    Ok(())
+}
+
+/// Writes one part for each window that the head's samples fall into.
+fn write_parts(
+    shared: &Shared,
+    catalog: &Catalog,
+    head: &Snapshot,
+    watermark: u64,
+) -> Result<Vec<Part>> {
+    let groups = head.groups();
+    let columns: Vec<Column<'_>> = groups
+        .iter()
+        .map(|group| Column {
+            timestamps: group.timestamps(),
+            series: group.series().len() as u64,
+        })
+        .collect();
+    let windows = partition::windows(&columns, catalog.partition_ns);
+    let ids = catalog.next_part..;
+    ids.zip(windows)
+        .map(|(id, window)| {
+            let spec = PartSpec { id, window, rank: watermark, store: shared.options.store };
+            write_part(shared, spec, &groups, &columns, window)
+        })
+        .collect()
+}
+
+/// A frozen group as the segment writer wants it: the rows of one window, the series by their
+/// place in the part's table.
+struct Slice<'a> {
+    group: &'a FrozenGroup<'a>,
+    rows: std::ops::Range<usize>,
+    /// Ordinals, ascending, and the series they stand for.
+    ordinals: Vec<u32>,
+    ids: Vec<SeriesId>,
+}
+
+fn write_part(
+    shared: &Shared,
+    spec: PartSpec,
+    groups: &[FrozenGroup<'_>],
+    columns: &[Column<'_>],
+    window: TimeRange,
+) -> Result<Part> {
+    let slices = groups.iter().zip(columns).map(|(group, column)| (group, column.rows(window)));
+    let slices: Vec<_> = slices.filter(|(_, rows)| !rows.is_empty()).collect();
+    let table = series_table(shared, slices.iter().flat_map(|(group, _)| group.series()));
+    let mut ordered: Vec<(SeriesId, u32)> = (0..).zip(&table).map(|(i, &(_, id))| (id, i)).collect();
+    ordered.sort_unstable();
+    let ordinal = |id: SeriesId| {
+        let found = ordered.binary_search_by_key(&id, |&(id, _)| id).ok()?;
+        ordered.get(found).map(|&(_, ordinal)| ordinal)
+    };
+    let slices: Vec<Slice<'_>> = slices
+        .into_iter()
+        .map(|(group, rows)| {
+            let mut pairs: Vec<(u32, SeriesId)> =
+                group.series().iter().filter_map(|&id| Some((ordinal(id)?, id))).collect();
+            pairs.sort_unstable();
+            let (ordinals, ids) = pairs.into_iter().unzip();
+            Slice { group, rows, ordinals, ids }
+        })
+        .collect();
+    let read: Vec<_> = slices
+        .iter()
+        .map(|slice| {
+            move |column: usize, rows: std::ops::Range<usize>, out: &mut Vec<f64>| {
+                out.clear();
+                if let Some(&id) = slice.ids.get(column) {
+                    let rows = slice.rows.start + rows.start..slice.rows.start + rows.end;
+                    slice.group.read(id, rows, out);
+                }
+            }
+        })
+        .collect();
+    let groups: Vec<Group<'_>> = slices
+        .iter()
+        .zip(&read)
+        .map(|(slice, read)| Group {
+            timestamps: slice.group.timestamps().get(slice.rows.clone()).unwrap_or_default(),
+            series: &slice.ordinals,
+            read,
+        })
+        .collect();
+    let names: Vec<Arc<Series>> = table.iter().map(|(series, _)| Arc::clone(series)).collect();
+    shared.parts.write(&shared.index, spec, &names, &groups)
+}
+
+/// The series of a part, ascending, with their ids.
+fn series_table<'a>(
+    shared: &Shared,
+    ids: impl Iterator<Item = &'a SeriesId>,
+) -> Vec<(Arc<Series>, SeriesId)> {
+    let mut table: Vec<_> =
+        ids.filter_map(|&id| Some((shared.index.series(id)?, id))).collect();
+    table.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    table
+}

@@ -1,0 +1,380 @@
+//! The engine: one directory of history, opened by one process.
+//!
+//! Owns: the ingestion channel, the gate, the threads that write, the order of commits, recovery,
+//! and what a reader sees. Does not own: any byte layout (`segment`, `part`, `wal`, `catalog`) or
+//! how a query is computed (`query`).
+//!
+//! ```
+//! use icecore::model::{Metadata, Selector};
+//! use icecore::query::SampleRequest;
+//! use icecore::{Engine, Options, TimeRange};
+//!
+//! # fn main() -> icecore::Result<()> {
+//! # let dir = tempfile::tempdir().expect("a directory");
+//! # let path = dir.path();
+//! let engine = Engine::open(path, Options::default())?;
+//! let writer = engine.writer("my engine");
+//! let series = writer
+//!     .series_named("queries_total", [("source", "lake")], &Metadata::default())
+//!     .expect("a valid name");
+//! let now = engine.now();
+//! writer.append_column(&series, vec![now.nanos()], vec![1.0])?.wait()?;
+//!
+//! let found = engine.samples(&Selector::parse("queries_total")?, &SampleRequest::new(TimeRange::ALL))?;
+//! assert_eq!(found[0].values, [1.0]);
+//! engine.close()
+//! # }
+//! ```
+
+mod channel;
+mod commit;
+mod gate;
+mod health;
+mod ingest;
+mod partition;
+mod receipt;
+mod recovery;
+mod self_metrics;
+mod shared;
+mod stats;
+mod verify;
+mod writer;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+pub use gate::{Reason, Refusal};
+pub use receipt::{Accepted, Receipt};
+pub use recovery::Recovery;
+pub use stats::{EncodingStats, PartStats, Stats};
+pub use verify::{Problem, VerifyReport, VerifyStep};
+pub use writer::{ScrapeHandle, SeriesHandle, Writer};
+
+use crate::error::{Error, ReadOnlyCause, Result};
+use crate::fs::{Fs, FsLock, RealFs};
+use crate::model::{Metadata, Selector, Series, SeriesId};
+use crate::options::Options;
+use crate::query::{self, Answer, Request, SampleRequest, SeriesSamples};
+use crate::time::{Clock, SystemClock, TimeRange, Timestamp};
+use crate::wal;
+use channel::{Message, Outlet};
+use commit::Committer;
+use ingest::Ingest;
+use receipt::Promise;
+use shared::Shared;
+
+/// What the engine stands on: the file system and the clock. Tests and hosts bring their own.
+#[derive(Debug, Clone)]
+pub struct Environment {
+    /// Where every byte of ours goes.
+    pub fs: Arc<dyn Fs>,
+    /// Where the time comes from.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Default for Environment {
+    fn default() -> Self {
+        Self { fs: Arc::new(RealFs), clock: Arc::new(SystemClock) }
+    }
+}
+
+/// An open store. Shared by reference among threads; [`Writer`]s are cloned from it.
+///
+/// Dropping it ends its threads and syncs the log, but tells no errors and does not freeze the
+/// head: call [`close`](Self::close).
+#[derive(Debug)]
+pub struct Engine {
+    shared: Arc<Shared>,
+    outlet: Outlet,
+    ingest: Option<JoinHandle<Result<()>>>,
+    /// What the ingest thread does with the head when it is told to close.
+    freeze_on_close: Arc<AtomicBool>,
+    recovery: Recovery,
+    _lock: Option<Box<dyn FsLock>>,
+}
+
+impl Engine {
+    /// Opens the store in `path`, creating it where there is none (unless read-only). Cost: reads
+    /// the catalog, each part's meta, and the log.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] where another engine has it open; [`Error::Corrupt`] where what had been
+    /// synced is damaged; [`Error::InvalidOption`]; [`Error::Io`].
+    pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Self> {
+        Self::open_in(path, options, Environment::default())
+    }
+
+    /// As [`open`](Self::open), on another file system or clock.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_in(
+        path: impl AsRef<Path>,
+        options: Options,
+        environment: Environment,
+    ) -> Result<Self> {
+        let opened = recovery::open(path.as_ref(), options, environment)?;
+        let shared = opened.shared;
+        let options = &shared.options;
+        let (outlet, inlet) =
+            channel::channel(options.channel_batches_max, options.channel_bytes_max);
+        let freeze_on_close = Arc::new(AtomicBool::new(false));
+        let mut engine = Self {
+            shared: Arc::clone(&shared),
+            outlet,
+            ingest: None,
+            freeze_on_close: Arc::clone(&freeze_on_close),
+            recovery: opened.recovery,
+            _lock: opened.lock,
+        };
+        if shared.options.read_only {
+            return Ok(engine);
+        }
+        let log = wal::Writer::open(Arc::clone(&shared.fs), &shared.log_dir(), &opened.replay)?;
+        let committer = Committer::start(Arc::clone(&shared), opened.catalog)?;
+        let ingest = Ingest::new(Arc::clone(&shared), inlet, log, committer);
+        let run = move || {
+            let freeze = || freeze_on_close.load(Ordering::SeqCst);
+            catch_unwind(AssertUnwindSafe(|| ingest.run(freeze))).unwrap_or_else(|panic| {
+                let error = commit::panicked("ingest", &*panic);
+                shared.health.latch(error.clone());
+                Err(error)
+            })
+        };
+        let thread = std::thread::Builder::new()
+            .name("icecore-ingest".to_owned())
+            .spawn(run)
+            .map_err(|error| Error::io("start a thread for", "icecore-ingest", error))?;
+        engine.ingest = Some(thread);
+        Ok(engine)
+    }
+
+    /// The store's directory.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.shared.dir
+    }
+
+    /// The options it was opened with.
+    #[must_use]
+    pub fn options(&self) -> &Options {
+        &self.shared.options
+    }
+
+    /// Now, by the engine's clock.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.shared.clock.now()
+    }
+
+    /// What opening found and did.
+    #[must_use]
+    pub fn recovery(&self) -> &Recovery {
+        &self.recovery
+    }
+
+    /// Why the engine takes no writes, if it takes none. Reads go on in any case.
+    #[must_use]
+    pub fn read_only_cause(&self) -> Option<ReadOnlyCause> {
+        self.shared.health.cause().cloned()
+    }
+
+    /// A writer; `source` names whose rate limit it counts against.
+    #[must_use]
+    pub fn writer(&self, source: &str) -> Writer {
+        Writer::new(Arc::clone(&self.shared), self.outlet.clone(), source)
+    }
+
+    /// Waits until everything appended before is synced.
+    ///
+    /// # Errors
+    /// The failure that prevents it.
+    pub fn sync(&self) -> Result<()> {
+        self.ask(Message::Sync)
+    }
+
+    /// Freezes the head, and waits until everything appended before is in committed parts.
+    ///
+    /// # Errors
+    /// The failure that prevents it.
+    pub fn freeze(&self) -> Result<()> {
+        self.ask(Message::Freeze)
+    }
+
+    fn ask(&self, question: fn(Promise) -> Message) -> Result<()> {
+        self.shared.health.check_writable()?;
+        let (promise, slot) = Promise::new();
+        self.outlet.tell(question(promise))?;
+        Receipt::pending(0, 0, slot).wait().map(drop)
+    }
+
+    /// Ends the engine: takes what was appended before, syncs it, freezes the head (unless
+    /// [`Options::freeze_on_close`] says no) and unlocks the directory. Writers that are still
+    /// there get [`Error::Closed`].
+    ///
+    /// # Errors
+    /// The first failure of this run, also where it was told before.
+    pub fn close(mut self) -> Result<()> {
+        self.freeze_on_close.store(self.shared.options.freeze_on_close, Ordering::SeqCst);
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<()> {
+        let Some(thread) = self.ingest.take() else { return Ok(()) };
+        // An error means that the thread has ended by itself.
+        let _ = self.outlet.tell(Message::Close);
+        self.shared.health.close();
+        thread.join().unwrap_or_else(|panic| Err(commit::panicked("ingest", &*panic)))
+    }
+
+    /// The series that the selector names and that have samples overlapping `range`, ascending.
+    ///
+    /// # Errors
+    /// I/O or corruption.
+    pub fn series(
+        &self,
+        selector: &Selector,
+        range: TimeRange,
+    ) -> Result<Vec<(SeriesId, Arc<Series>)>> {
+        let mut found = self.select(selector);
+        if range != TimeRange::ALL {
+            let sources = self.shared.live.view().sources();
+            let mut chunks = Vec::new();
+            let mut failed = None;
+            found.retain(|&(id, _)| {
+                chunks.clear();
+                let listed = sources
+                    .iter()
+                    .try_for_each(|source| source.chunks(id, range, &mut chunks));
+                failed = listed.err().or(failed.take());
+                !chunks.is_empty()
+            });
+            if let Some(error) = failed {
+                return Err(error);
+            }
+        }
+        Ok(found)
+    }
+
+    /// The index's answer, ascending by series.
+    fn select(&self, selector: &Selector) -> Vec<(SeriesId, Arc<Series>)> {
+        let index = &self.shared.index;
+        let ids = index.select(selector).into_iter();
+        let mut found: Vec<_> = ids.filter_map(|id| Some((id, index.series(id)?))).collect();
+        found.sort_unstable_by(|a, b| a.1.cmp(&b.1));
+        found
+    }
+
+    /// What is known of a metric.
+    #[must_use]
+    pub fn metadata(&self, metric: &str) -> Option<Metadata> {
+        self.shared.index.metadata(metric).map(|metadata| (*metadata).clone())
+    }
+
+    /// The time bounds of everything stored, both inclusive; `None` where nothing is.
+    ///
+    /// # Errors
+    /// I/O or corruption.
+    pub fn time_bounds(&self) -> Result<Option<(Timestamp, Timestamp)>> {
+        let view = self.shared.live.view();
+        let mut bounds: Option<(Timestamp, Timestamp)> = None;
+        let mut widen = |first: Timestamp, last: Timestamp| {
+            let (from, to) = bounds.unwrap_or((first, last));
+            bounds = Some((from.min(first), to.max(last)));
+        };
+        for part in view.parts.iter() {
+            widen(part.entry().first, part.entry().last);
+        }
+        for head in view.frozen.iter().chain([&view.head]) {
+            if let Some((first, last)) = head.time_bounds() {
+                widen(first, last);
+            }
+        }
+        Ok(bounds)
+    }
+
+    /// The samples of every series that the selector names, ascending by series and time. Holds
+    /// them all: see [`for_each_run`](Self::for_each_run) for less.
+    ///
+    /// # Errors
+    /// [`Error::Limit`], [`Error::Deadline`], [`Error::Cancelled`]; I/O or corruption.
+    pub fn samples(
+        &self,
+        selector: &Selector,
+        request: &SampleRequest,
+    ) -> Result<Vec<SeriesSamples>> {
+        let series = self.select(selector);
+        let sources = self.shared.live.view().sources();
+        self.shared.pool.install(|| query::read_samples(request, &series, &sources))
+    }
+
+    /// Hands the samples of one series after another to `visit`, ascending by series and time, a
+    /// run (timestamps and values of equal length) at a time: what an export needs that must not
+    /// hold everything.
+    ///
+    /// # Errors
+    /// As [`samples`](Self::samples), and what `visit` returns.
+    pub fn for_each_run(
+        &self,
+        selector: &Selector,
+        request: &SampleRequest,
+        visit: impl FnMut(&Arc<Series>, &[i64], &[f64]) -> Result<()>,
+    ) -> Result<()> {
+        let series = self.select(selector);
+        let sources = self.shared.live.view().sources();
+        query::for_each_run(request, &series, &sources, visit)
+    }
+
+    /// Answers a windowed aggregation over the series that the selector names, in parallel.
+    ///
+    /// # Errors
+    /// [`Error::Limit`], [`Error::Deadline`], [`Error::Cancelled`], [`Error::InvalidArgument`];
+    /// I/O or corruption.
+    pub fn query(&self, selector: &Selector, request: &Request) -> Result<Answer> {
+        let series = self.select(selector);
+        let sources = self.shared.live.view().sources();
+        self.shared.pool.install(|| query::execute(request, &series, &sources))
+    }
+
+    /// Samples refused so far in this run, by reason.
+    #[must_use]
+    pub fn refusals(&self) -> Vec<(Reason, u64)> {
+        self.shared.gate.refusals.all().collect()
+    }
+
+    /// What the store holds and how large it is. Cost: opens every part.
+    ///
+    /// # Errors
+    /// I/O or corruption.
+    pub fn stats(&self) -> Result<Stats> {
+        stats::collect(&self.shared)
+    }
+
+    /// Checks every checksum and invariant of the store in `path`, offline: no engine may have it
+    /// open for writing. Changes nothing.
+    ///
+    /// # Errors
+    /// Only where the store cannot be looked at; damage is reported, not returned.
+    pub fn verify(
+        path: impl AsRef<Path>,
+        progress: &mut dyn FnMut(VerifyStep),
+    ) -> Result<VerifyReport> {
+        verify::verify(path.as_ref(), progress)
+    }
+
+    /// The files of the store: directory, log, parts.
+    #[must_use]
+    pub fn directories(&self) -> [PathBuf; 3] {
+        [self.shared.dir.clone(), self.shared.log_dir(), self.shared.parts_dir()]
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // Nobody is left to be told.
+        let _ = self.end();
+    }
+}

@@ -1,0 +1,141 @@
+//! Which partition windows a frozen head is cut into: a pure function of its timestamps.
+//!
+//! A window is aligned to the epoch and spans the partition length times a power of two, up to
+//! [`PARTITION_FACTOR_MAX`]. Dense series get the shortest windows, the grain of retention.
+//! Sparse ones get longer windows: a series of 5-minute samples cut by the day would be chunks of
+//! 288 samples in parts whose fixed cost outweighs their content.
+
+use std::ops::Range;
+
+use crate::options::PARTITION_FACTOR_MAX;
+use crate::time::{TimeRange, Timestamp};
+
+/// A window is long enough where its series average at most this many samples: compaction's
+/// chunk length.
+const SAMPLES_PER_SERIES: u64 = 8192;
+
+/// A timestamp column and how many series share it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Column<'a> {
+    /// Strictly ascending.
+    pub(super) timestamps: &'a [i64],
+    pub(super) series: u64,
+}
+
+impl Column<'_> {
+    /// The positions of the timestamps that lie in the window.
+    pub(super) fn rows(&self, window: TimeRange) -> Range<usize> {
+        let start = self.timestamps.partition_point(|&t| t < window.start.0);
+        // The last window of time is closed: its end cannot be one past i64::MAX.
+        let end = if window.end == Timestamp::MAX {
+            self.timestamps.len()
+        } else {
+            self.timestamps.partition_point(|&t| t < window.end.0)
+        };
+        start..end.max(start)
+    }
+}
+
+/// The windows that the columns' samples fall into, ascending and disjoint, none of them empty.
+/// `partition_ns` is the shortest window, at least 1.
+pub(super) fn windows(columns: &[Column<'_>], partition_ns: i64) -> Vec<TimeRange> {
+    let longest = partition_ns.saturating_mul(PARTITION_FACTOR_MAX);
+    let mut windows = Vec::new();
+    let mut from = columns.iter().filter_map(|column| column.timestamps.first()).min().copied();
+    while let Some(first) = from {
+        let window = aligned(first, longest);
+        split(columns, window, partition_ns, &mut windows);
+        let next = columns.iter().filter_map(|column| {
+            column.timestamps.get(column.rows(window).end)
+        });
+        from = next.min().copied();
+    }
+    windows
+}
+
+fn aligned(timestamp: i64, length: i64) -> TimeRange {
+    let start = i128::from(timestamp.div_euclid(length)) * i128::from(length);
+    let clamp = |t: i128| Timestamp(t.clamp(i64::MIN.into(), i64::MAX.into()) as i64);
+    TimeRange::new(clamp(start), clamp(start + i128::from(length)))
+}
+
+/// Halves the window until it is short enough for what it holds.
+fn split(columns: &[Column<'_>], window: TimeRange, partition_ns: i64, out: &mut Vec<TimeRange>) {
+    let (mut series, mut samples) = (0, 0);
+    for column in columns {
+        let rows = column.rows(window).len() as u64;
+        if rows > 0 {
+            series += column.series;
+            samples += rows * column.series;
+        }
+    }
+    if series == 0 {
+        return;
+    }
+    let length = i128::from(window.end.0) - i128::from(window.start.0);
+    let half = length / 2;
+    if samples <= series * SAMPLES_PER_SERIES || half < i128::from(partition_ns) {
+        out.push(window);
+        return;
+    }
+    let middle = Timestamp((i128::from(window.start.0) + half) as i64);
+    split(columns, TimeRange::new(window.start, middle), partition_ns, out);
+    split(columns, TimeRange::new(middle, window.end), partition_ns, out);
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const DAY: i64 = 86_400_000_000_000;
+
+    fn grid(start: i64, step: i64, count: usize) -> Vec<i64> {
+        (0..count as i64).map(|i| start + i * step).collect()
+    }
+
+    fn cut(timestamps: &[i64], series: u64) -> Vec<i64> {
+        let windows = windows(&[Column { timestamps, series }], DAY);
+        windows.iter().map(|window| (window.end.0 - window.start.0) / DAY).collect()
+    }
+
+    #[test]
+    fn dense_series_get_days_and_sparse_ones_get_weeks() {
+        let second = 1_000_000_000;
+        // 10 s for three days from the midnight of an aligned month.
+        assert_eq!(cut(&grid(32 * DAY, 10 * second, 3 * 8640), 1000), [1, 1, 1]);
+        // 5 min for two weeks, 4,032 samples: one window.
+        assert_eq!(cut(&grid(32 * DAY, 300 * second, 4032), 1), [32]);
+        // 1 min for eight days, 11,520 samples.
+        assert_eq!(cut(&grid(32 * DAY, 60 * second, 11_520), 5), [4, 4]);
+    }
+
+    proptest! {
+        #[test]
+        fn every_sample_lies_in_exactly_one_window(
+            mut a in prop::collection::vec(any::<i64>(), 0..40),
+            mut b in prop::collection::vec(-100 * DAY..100 * DAY, 0..40),
+            partition in 60_000_000_000..366 * DAY,
+        ) {
+            for column in [&mut a, &mut b] {
+                column.sort_unstable();
+                column.dedup();
+            }
+            let columns = [Column { timestamps: &a, series: 3 }, Column { timestamps: &b, series: 9000 }];
+            let windows = windows(&columns, partition);
+            prop_assert!(windows.is_sorted_by(|x, y| x.end <= y.start));
+            for column in columns {
+                let mut next = 0;
+                for &window in &windows {
+                    let rows = column.rows(window);
+                    if !rows.is_empty() {
+                        prop_assert_eq!(rows.start, next);
+                        next = rows.end;
+                    }
+                }
+                prop_assert_eq!(next, column.timestamps.len());
+            }
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Opening: lock, catalog, parts, and the log replayed into a head.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::path::Path;
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use super::commit::commit;
+use super::gate::Gate;
+use super::health::Health;
+use super::shared::{Counters, EngineToken, Groups, Live, Shared, parts_dir};
+use super::Environment;
+use crate::catalog::{self, Catalog};
+use crate::error::{Error, Result};
+use crate::fs::{Fs, FsLock, LockMode};
+use crate::head::{Group, Head};
+use crate::index::Index;
+use crate::model::SeriesId;
+use crate::options::Options;
+use crate::part::{Part, Parts};
+use crate::time::duration_nanos;
+use crate::wal::{self, Record, Replay};
+
+const LOCK_FILE: &str = "LOCK";
+
+/// What opening found and did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Recovery {
+    /// Parts the catalog names.
+    pub parts: usize,
+    /// Samples replayed from the log.
+    pub replayed_samples: u64,
+    /// The end of the log that a crash tore, if one did: nothing in it was ever synced.
+    pub torn_tail: Option<wal::TornTail>,
+    /// Leftovers of interrupted commits that were removed.
+    pub swept: usize,
+}
+
+/// An engine's state, opened and not yet running.
+pub(super) struct Opened {
+    pub(super) shared: Arc<Shared>,
+    pub(super) catalog: Catalog,
+    pub(super) replay: Replay,
+    pub(super) recovery: Recovery,
+    pub(super) lock: Option<Box<dyn FsLock>>,
+}
+
+pub(super) fn open(dir: &Path, options: Options, environment: Environment) -> Result<Opened> {
+    options.check()?;
+    let Environment { fs, clock } = environment;
+    let lock = lock(&*fs, dir, options.read_only)?;
+    let catalog = load_catalog(&fs, dir, &options, clock.now())?;
+    let live: Vec<u64> = catalog.parts.iter().map(|entry| entry.id).collect();
+    let parts = Parts::new(Arc::clone(&fs), &parts_dir(dir), &options);
+    let swept = if options.read_only { 0 } else { parts.sweep(&live)? };
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(options.threads)
+        .thread_name(|i| format!("icecore-{i}"))
+        .build()
+        .map_err(|error| Error::io("start threads for", dir, std::io::Error::other(error)))?;
+    let index = Index::new();
+    let opened = pool.install(|| {
+        let entries = catalog.parts.par_iter();
+        entries.map(|entry| parts.open(&index, entry).map(Arc::new)).collect::<Result<Vec<Arc<Part>>>>()
+    })?;
+    let health = if options.read_only { Health::read_only() } else { Health::default() };
+    let shared = Arc::new(Shared {
+        token: EngineToken::new(),
+        dir: dir.to_owned(),
+        gate: Gate::new(options.gate.clone()),
+        options,
+        fs,
+        clock,
+        pool,
+        index,
+        health,
+        groups: Groups::default(),
+        parts,
+        live: Live::new(Head::default(), opened),
+        counters: Counters::default(),
+        disk_full: false.into(),
+    });
+    let mut catalog = catalog;
+    let parts = catalog.parts.len();
+    let (replay, replayed_samples) = replay(&shared, &mut catalog)?;
+    let torn_tail = replay.tail.clone();
+    let recovery = Recovery { parts, replayed_samples, torn_tail, swept };
+    Ok(Opened { shared, catalog, replay, recovery, lock })
+}
+
+/// Locks the directory, creating it for a writer. A reader of a directory that was never locked
+/// needs no lock.
+fn lock(fs: &dyn Fs, dir: &Path, read_only: bool) -> Result<Option<Box<dyn FsLock>>> {
+    let path = dir.join(LOCK_FILE);
+    if !read_only {
+        fs.create_dir_all(dir)?;
+        return fs.lock(&path, LockMode::Exclusive).map(Some);
+    }
+    if fs.file_bytes(&path)?.is_none() {
+        return Ok(None);
+    }
+    fs.lock(&path, LockMode::Shared).map(Some)
+}
+
+fn load_catalog(
+    fs: &Arc<dyn Fs>,
+    dir: &Path,
+    options: &Options,
+    now: crate::Timestamp,
+) -> Result<Catalog> {
+    if let Some(catalog) = catalog::load(&**fs, dir)? {
+        return Ok(catalog);
+    }
+    if options.read_only {
+        let missing = std::io::Error::new(std::io::ErrorKind::NotFound, "there is no catalog");
+        return Err(Error::io("open", dir, missing));
+    }
+    // Unpredictable enough to tell two stores apart; no secret.
+    let store_id = RandomState::new().hash_one(now.nanos());
+    let catalog = Catalog::new(store_id, now, duration_nanos(options.partition));
+    fs.create_dir_all(&parts_dir(dir))?;
+    catalog::save(&**fs, dir, &catalog)?;
+    Ok(catalog)
+}
+
+/// Replays the log into the head, committing whenever the head is full.
+fn replay(shared: &Shared, catalog: &mut Catalog) -> Result<(Replay, u64)> {
+    let mut names = Names::default();
+    let mut samples = 0;
+    let watermark = catalog.watermark;
+    let replay = wal::replay(&*shared.fs, &shared.log_dir(), watermark, &mut |record| {
+        samples += names.apply(shared, &record)?;
+        let full = shared.live.read().head.bytes() >= shared.options.head_bytes_max;
+        if full && !shared.options.read_only {
+            let head = std::mem::take(&mut shared.live.write().head);
+            commit(shared, catalog, &head.snapshot())?;
+        }
+        Ok(())
+    })?;
+    Ok((replay, samples))
+}
+
+/// What one log file's ids stand for in this run.
+#[derive(Debug, Default)]
+struct Names {
+    series: HashMap<SeriesId, SeriesId>,
+    groups: HashMap<u32, Arc<Group>>,
+}
+
+impl Names {
+    /// Applies a record to the head; returns how many samples it held.
+    fn apply(&mut self, shared: &Shared, record: &Record<'_>) -> Result<u64> {
+        match *record {
+            Record::File { .. } => {
+                *self = Self::default();
+                Ok(0)
+            }
+            Record::Series { id, series } => {
+                self.series.insert(id, shared.index.intern(series));
+                Ok(0)
+            }
+            Record::Metadata { metric, metadata } => {
+                shared.index.set_metadata(metric, metadata);
+                Ok(0)
+            }
+            Record::Group { id, series } => {
+                let members: Option<Box<[SeriesId]>> =
+                    series.iter().map(|member| self.series.get(member).copied()).collect();
+                let members = members.ok_or_else(|| undeclared("group member"))?;
+                self.groups.insert(id, shared.groups.of(members));
+                Ok(0)
+            }
+            Record::Scrape { sequence, group, timestamp, values } => {
+                let group = self.groups.get(&group).ok_or_else(|| undeclared("group"))?;
+                let mut state = shared.live.write();
+                state.head.append_scrape(group, timestamp, values, sequence);
+                Ok(values.len() as u64)
+            }
+            Record::Column { sequence, series, timestamps, values } => {
+                let series = *self.series.get(&series).ok_or_else(|| undeclared("series"))?;
+                let mut state = shared.live.write();
+                state.head.append_column(series, timestamps, values, sequence);
+                Ok(values.len() as u64)
+            }
+        }
+    }
+}
+
+/// The log's reader checks declarations: this cannot happen unless it is broken.
+fn undeclared(what: &'static str) -> Error {
+    Error::InvalidArgument { what, reason: "used in the log before it was declared".to_owned() }
+}

@@ -1,0 +1,104 @@
+//! The engine's own state as series of its own: `icecore_*`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::channel::{Batch, Rows};
+use super::gate::Reason;
+use super::shared::Shared;
+use crate::head::Group;
+use crate::model::{Metadata, MetricKind, Series, SeriesId};
+
+/// One metric: name, kind, unit, what it tells.
+type Metric = (&'static str, MetricKind, &'static str, &'static str);
+
+const COUNTERS: [Metric; 7] = [
+    ("icecore_batches_total", MetricKind::Counter, "", "Batches written to the log."),
+    ("icecore_samples_total", MetricKind::Counter, "", "Samples written to the log."),
+    ("icecore_log_bytes_total", MetricKind::Counter, "bytes", "Bytes written to the log."),
+    ("icecore_syncs_total", MetricKind::Counter, "", "Syncs of the log."),
+    ("icecore_sync_seconds_total", MetricKind::Counter, "seconds", "Time spent in syncs."),
+    ("icecore_freezes_total", MetricKind::Counter, "", "Heads committed as parts."),
+    ("icecore_commit_seconds_total", MetricKind::Counter, "seconds", "Time spent committing."),
+];
+const GAUGES: [Metric; 5] = [
+    ("icecore_series", MetricKind::Gauge, "", "Series in the index."),
+    ("icecore_index_bytes", MetricKind::Gauge, "bytes", "Memory the index takes."),
+    ("icecore_head_bytes", MetricKind::Gauge, "bytes", "Samples in the head, in memory."),
+    ("icecore_channel_batches", MetricKind::Gauge, "", "Batches waiting in the channel."),
+    ("icecore_parts", MetricKind::Gauge, "", "Live parts."),
+];
+const REFUSED: Metric = (
+    "icecore_samples_refused_total",
+    MetricKind::Counter,
+    "",
+    "Samples (for invalid_name and filtered: series) refused at the door, or redirected \
+     (series_limit), by reason.",
+);
+
+/// Makes a batch of the engine's own state whenever the interval is over.
+#[derive(Debug)]
+pub(super) struct SelfMetrics {
+    every: Duration,
+    last: Instant,
+    group: Arc<Group>,
+}
+
+impl SelfMetrics {
+    pub(super) fn new(shared: &Shared, every: Duration) -> Self {
+        let plain = COUNTERS.iter().chain(&GAUGES).map(|metric| (metric, None));
+        let refused = Reason::ALL.into_iter().map(|reason| (&REFUSED, Some(reason)));
+        let ids: Box<[SeriesId]> =
+            plain.chain(refused).filter_map(|(metric, reason)| intern(shared, metric, reason)).collect();
+        Self { every, last: Instant::now(), group: shared.groups.of(ids) }
+    }
+
+    /// The batch that is due now, if one is.
+    pub(super) fn due(&mut self, shared: &Shared, channel_batches: usize) -> Option<Batch> {
+        if self.last.elapsed() < self.every || shared.check_writable().is_err() {
+            return None;
+        }
+        self.last = Instant::now();
+        Some(self.batch(shared, channel_batches))
+    }
+
+    fn batch(&self, shared: &Shared, channel_batches: usize) -> Batch {
+        let counters = &shared.counters;
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed) as f64;
+        let (head_bytes, parts) = {
+            let state = shared.live.read();
+            (state.head.bytes(), state.parts.len())
+        };
+        let mut values = vec![
+            count(&counters.batches),
+            count(&counters.samples),
+            count(&counters.log_bytes),
+            count(&counters.syncs),
+            count(&counters.sync_nanos) / 1e9,
+            count(&counters.freezes),
+            count(&counters.commit_nanos) / 1e9,
+            shared.index.len() as f64,
+            shared.index.memory_bytes() as f64,
+            head_bytes as f64,
+            channel_batches as f64,
+            parts as f64,
+        ];
+        values.extend(shared.gate.refusals.all().map(|(_, samples)| samples as f64));
+        let timestamp = shared.clock.now().nanos();
+        let group = Arc::clone(&self.group);
+        Batch { rows: Rows::Scrape { group, timestamp, values }, receipt: None }
+    }
+}
+
+/// Past the series limit too: the limit is for the host's series, not for the counts of what it
+/// refused.
+fn intern(shared: &Shared, metric: &Metric, reason: Option<Reason>) -> Option<SeriesId> {
+    let &(name, kind, unit, help) = metric;
+    let labels = reason.map(|reason| ("reason", reason.name()));
+    // Names of ours obey the rules.
+    let series = Series::new(name, labels).ok()?;
+    let metadata = Metadata { kind, unit: unit.to_owned(), help: help.to_owned() };
+    shared.index.set_metadata(name, &metadata);
+    Some(shared.index.intern(&series))
+}

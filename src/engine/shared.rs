@@ -1,0 +1,199 @@
+//! What the engine's threads, its writers and its readers share.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
+
+use super::gate::Gate;
+use super::health::Health;
+use crate::error::{Error, Result};
+use crate::fs::Fs;
+use crate::head::{Group, Head, Snapshot};
+use crate::index::Index;
+use crate::model::{Series, SeriesId};
+use crate::options::Options;
+use crate::part::{Part, Parts};
+use crate::segment::ChunkSource;
+use crate::time::Clock;
+
+/// Tells the handles of one open engine from those of another: ids mean nothing elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct EngineToken(u64);
+
+impl EngineToken {
+    pub(super) fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// The one value behind an engine: its rooms, and the state they publish to each other.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) token: EngineToken,
+    pub(super) dir: PathBuf,
+    pub(super) options: Options,
+    pub(super) fs: Arc<dyn Fs>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) pool: rayon::ThreadPool,
+    pub(super) index: Index,
+    pub(super) gate: Gate,
+    pub(super) health: Health,
+    pub(super) groups: Groups,
+    pub(super) parts: Parts,
+    pub(super) live: Live,
+    pub(super) counters: Counters,
+    /// Set by the ingest thread while the free-space guard refuses writes.
+    pub(super) disk_full: AtomicBool,
+}
+
+/// What the engine counts of itself; read with no lock.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) batches: AtomicU64,
+    pub(super) samples: AtomicU64,
+    pub(super) log_bytes: AtomicU64,
+    pub(super) syncs: AtomicU64,
+    pub(super) sync_nanos: AtomicU64,
+    pub(super) freezes: AtomicU64,
+    pub(super) commit_nanos: AtomicU64,
+}
+
+impl Counters {
+    pub(super) fn add(counter: &AtomicU64, amount: u64) {
+        counter.fetch_add(amount, Ordering::Relaxed);
+    }
+}
+
+impl Shared {
+    pub(super) fn log_dir(&self) -> PathBuf {
+        self.dir.join("log")
+    }
+
+    pub(super) fn parts_dir(&self) -> PathBuf {
+        parts_dir(&self.dir)
+    }
+
+    /// # Errors
+    /// Why no write can be taken now.
+    pub(super) fn check_writable(&self) -> Result<()> {
+        self.health.check_writable()?;
+        if self.disk_full.load(Ordering::Relaxed) {
+            return Err(self.disk_full_error());
+        }
+        Ok(())
+    }
+
+    pub(super) fn disk_full_error(&self) -> Error {
+        Error::DiskFull {
+            path: self.dir.clone(),
+            available_bytes: self.fs.free_bytes(&self.dir).unwrap_or(0),
+            required_bytes: self.options.free_bytes_min,
+        }
+    }
+
+    /// The series that takes what the series limit keeps out: one a known metric, one for all
+    /// others, so that names without bound cannot grow the store without bound.
+    pub(super) fn overflow_series(&self, metric: &str) -> SeriesId {
+        let known = self.index.has_metric(metric);
+        let name = if known { metric } else { "icecore_overflow" };
+        match Series::new(name, [("icecore_overflow", "true")]) {
+            Ok(series) => self.index.intern(&series),
+            // A known metric's name and two constants obey the rules.
+            Err(_) => SeriesId(0),
+        }
+    }
+}
+
+pub(super) fn parts_dir(dir: &Path) -> PathBuf {
+    dir.join("parts")
+}
+
+/// The scrape groups in use: equal lists of series share one group.
+#[derive(Debug, Default)]
+pub(super) struct Groups(Mutex<Registry>);
+
+#[derive(Debug, Default)]
+struct Registry {
+    groups: HashMap<Box<[SeriesId]>, Weak<Group>>,
+    next: u32,
+    /// Forgotten groups are swept when the registry has grown to this.
+    sweep_at: usize,
+}
+
+impl Groups {
+    /// The group of a list of distinct series.
+    pub(super) fn of(&self, series: Box<[SeriesId]>) -> Arc<Group> {
+        let mut registry = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(group) = registry.groups.get(&series).and_then(Weak::upgrade) {
+            return group;
+        }
+        if registry.groups.len() >= registry.sweep_at {
+            registry.groups.retain(|_, group| group.strong_count() > 0);
+            registry.sweep_at = (2 * registry.groups.len()).max(1024);
+        }
+        let group = Arc::new(Group { id: registry.next, series: series.clone() });
+        registry.next = registry.next.wrapping_add(1);
+        registry.groups.insert(series, Arc::downgrade(&group));
+        group
+    }
+}
+
+/// Where every sample that may be read is: the parts, a head being committed, the head.
+#[derive(Debug, Default)]
+pub(super) struct Live(RwLock<State>);
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) head: Head,
+    pub(super) frozen: Option<Arc<Snapshot>>,
+    pub(super) parts: Arc<Vec<Arc<Part>>>,
+}
+
+/// What one reader sees: it never changes under the reader's hands.
+#[derive(Debug, Clone)]
+pub(super) struct View {
+    pub(super) head: Arc<Snapshot>,
+    pub(super) frozen: Option<Arc<Snapshot>>,
+    pub(super) parts: Arc<Vec<Arc<Part>>>,
+}
+
+impl Live {
+    pub(super) fn new(head: Head, parts: Vec<Arc<Part>>) -> Self {
+        Self(RwLock::new(State { head, frozen: None, parts: Arc::new(parts) }))
+    }
+
+    pub(super) fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn view(&self) -> View {
+        let state = self.read();
+        View {
+            head: Arc::new(state.head.snapshot()),
+            frozen: state.frozen.clone(),
+            parts: Arc::clone(&state.parts),
+        }
+    }
+}
+
+impl View {
+    /// Every source, in no order; their ranks order the writes.
+    pub(super) fn sources(&self) -> Vec<Arc<dyn ChunkSource>> {
+        let mut sources: Vec<Arc<dyn ChunkSource>> = Vec::with_capacity(self.parts.len() + 2);
+        for part in self.parts.iter() {
+            sources.push(Arc::clone(part) as Arc<dyn ChunkSource>);
+        }
+        for head in self.frozen.iter().chain([&self.head]) {
+            if head.samples() > 0 {
+                sources.push(Arc::clone(head) as Arc<dyn ChunkSource>);
+            }
+        }
+        sources
+    }
+}

@@ -1,0 +1,233 @@
+//! From request and selected series to the answer: groups, shards, rayon.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use super::Function;
+use super::answer::{Answer, Group, GroupKey};
+use super::fold::Row;
+use super::meter::Meter;
+use super::request::{Grouping, Request};
+use super::scan::{Located, Reader, runs};
+use super::windows::Windows;
+use crate::aggregate::Needs;
+use crate::error::Result;
+use crate::model::{Series, SeriesId};
+use crate::segment::ChunkSource;
+
+/// Most series of one task within a group. Fixed, so that sums are taken in the same order
+/// whatever the number of threads; small enough that one group of a thousand series keeps some
+/// dozen threads busy, large enough that merging the shards' rows is little beside folding them.
+const SHARD_SERIES_MAX: usize = 32;
+
+/// Answers a request over `series`, already selected, from `sources`, in any order. Runs on the
+/// ambient rayon pool; the answer is bit for bit the same for every number of threads and for
+/// every order of `series`.
+///
+/// Where several sources hold a series and timestamp, the sample of the highest
+/// [`rank`](ChunkSource::rank) counts. A chunk that lies in one window and is overlapped by no
+/// other answers from its statistics if these hold what the functions need; the rest is decoded.
+///
+/// # Errors
+/// [`InvalidArgument`](crate::Error::InvalidArgument) where the request contradicts itself,
+/// [`Limit`](crate::Error::Limit), [`Deadline`](crate::Error::Deadline),
+/// [`Cancelled`](crate::Error::Cancelled), and whatever a source fails with.
+pub fn execute(
+    request: &Request,
+    series: &[(SeriesId, Arc<Series>)],
+    sources: &[Arc<dyn ChunkSource>],
+) -> Result<Answer> {
+    request.check()?;
+    let windows = request.windows()?;
+    let meter = Meter::new(request.limits, request.deadline, &request.cancel, series.len())?;
+    let plan = Plan::new(&request.group_by, series);
+    meter.reserve(plan.memory_bytes(&windows, request.functions.len()))?;
+    let task = Task {
+        windows,
+        functions: &request.functions,
+        needs: Function::needs(&request.functions),
+        meter: &meter,
+        plan: &plan,
+    };
+    let folded: Vec<Folded> = plan
+        .shards
+        .par_iter()
+        .map_init(
+            || Reader::new(sources, windows, &meter),
+            |reader, shard| task.fold(reader, shard),
+        )
+        .collect::<Result<_>>()?;
+    let groups = task.merge(folded)?;
+    let work = meter.work(series.len());
+    Ok(Answer { windows, functions: request.functions.clone(), groups, work })
+}
+
+/// Which series make up which group, and who folds them.
+struct Plan {
+    /// Ascending.
+    keys: Vec<GroupKey>,
+    /// All series, ordered by group, then by series.
+    members: Vec<SeriesId>,
+    /// In the order of their members.
+    shards: Vec<Shard>,
+    /// Shards of groups that have more than one.
+    pieces: usize,
+}
+
+/// Series of one group that one task folds in order.
+struct Shard {
+    /// Index of the key.
+    group: usize,
+    /// Of the plan's members.
+    members: Range<usize>,
+    /// Whether these are all of the group.
+    whole: bool,
+}
+
+impl Plan {
+    fn new(grouping: &Grouping, series: &[(SeriesId, Arc<Series>)]) -> Self {
+        // Ids are given anew at every open; ordered by what the series are called, sums round the
+        // same way in every run.
+        let mut ordered: Vec<(Vec<&str>, &Arc<Series>, SeriesId)> =
+            series.iter().map(|(id, series)| (group_of(grouping, series), series, *id)).collect();
+        ordered.sort_by(|(key, series, _), (other_key, other, _)| {
+            key.cmp(other_key).then_with(|| series.cmp(other))
+        });
+        let mut plan = Self { keys: vec![], members: vec![], shards: vec![], pieces: 0 };
+        let together = |one: &(Vec<&str>, _, _), next: &(Vec<&str>, _, _)| match grouping {
+            Grouping::Series => false,
+            Grouping::Labels(_) => one.0 == next.0,
+        };
+        for members in ordered.chunk_by(together) {
+            let Some((values, first, _)) = members.first() else { continue };
+            let whole = members.len() <= SHARD_SERIES_MAX;
+            for shard in members.chunks(SHARD_SERIES_MAX) {
+                let start = plan.members.len();
+                plan.members.extend(shard.iter().map(|(_, _, id)| *id));
+                let members = start..plan.members.len();
+                plan.shards.push(Shard { group: plan.keys.len(), members, whole });
+                plan.pieces += usize::from(!whole);
+            }
+            plan.keys.push(match grouping {
+                Grouping::Series => GroupKey::Series(Arc::clone(first)),
+                Grouping::Labels(labels) => GroupKey::Labels(
+                    labels.iter().cloned().zip(values.iter().map(|v| (*v).to_owned())).collect(),
+                ),
+            });
+        }
+        plan
+    }
+
+    /// Rows that stand at the same time, and the answer; saturating.
+    fn memory_bytes(&self, windows: &Windows, functions: usize) -> u64 {
+        let rows = self.pieces.saturating_add(rayon::current_num_threads()) as u64;
+        let columns = (self.keys.len() as u64).saturating_mul(1 + functions as u64);
+        let column_bytes = (windows.len() as u64).saturating_mul(size_of::<f64>() as u64);
+        Row::bytes(windows)
+            .saturating_mul(rows)
+            .saturating_add(columns.saturating_mul(column_bytes))
+    }
+}
+
+/// The values of the labels grouped by, in the request's order.
+fn group_of<'a>(grouping: &Grouping, series: &'a Series) -> Vec<&'a str> {
+    match grouping {
+        Grouping::Series => Vec::new(),
+        Grouping::Labels(labels) => labels.iter().map(|label| series.label(label)).collect(),
+    }
+}
+
+/// What a shard leaves.
+enum Folded {
+    /// Its group's answer, `None` where that holds no sample.
+    Whole(Option<Group>),
+    /// A part of it.
+    Piece(usize, Row),
+}
+
+/// What all tasks of a query share.
+struct Task<'a> {
+    windows: Windows,
+    functions: &'a [Function],
+    needs: Needs,
+    meter: &'a Meter,
+    plan: &'a Plan,
+}
+
+impl Task<'_> {
+    fn fold(&self, reader: &mut Reader<'_>, shard: &Shard) -> Result<Folded> {
+        let mut row = Row::new(&self.windows, self.needs);
+        let mut located = Vec::new();
+        let mut kept_bytes = 0;
+        for &series in self.plan.members.get(shard.members.clone()).unwrap_or_default() {
+            reader.locate(series, &mut located)?;
+            kept_bytes += self.fold_series(reader, &located, &mut row)?;
+        }
+        if !shard.whole {
+            return Ok(Folded::Piece(shard.group, row));
+        }
+        let group = self.finish(shard.group, row);
+        self.meter.release(kept_bytes);
+        Ok(Folded::Whole(group))
+    }
+
+    /// Returns the bytes reserved for kept values.
+    fn fold_series(
+        &self,
+        reader: &mut Reader<'_>,
+        located: &[Located],
+        row: &mut Row,
+    ) -> Result<u64> {
+        let samples = located.iter().map(|located| u64::from(located.chunk.samples)).sum();
+        let kept_bytes =
+            if self.needs.values { Row::kept_bytes(&self.windows, samples) } else { 0 };
+        self.meter.reserve(kept_bytes)?;
+        let mut fold = row.series(samples);
+        for run in runs(located) {
+            self.meter.check()?;
+            if let [single] = run
+                && self.needs.in_partial()
+                && let Some((window, partial)) = reader.statistics(single)?
+            {
+                fold.add_statistics(window, partial);
+            } else {
+                fold.add_samples(&reader.read(run)?);
+            }
+        }
+        fold.end();
+        Ok(kept_bytes)
+    }
+
+    /// Puts the pieces of each group together, in the order of their series.
+    fn merge(&self, folded: Vec<Folded>) -> Result<Vec<Group>> {
+        let mut groups = Vec::with_capacity(self.plan.keys.len());
+        let mut open: Option<(usize, Row)> = None;
+        for folded in folded {
+            self.meter.check()?;
+            match (folded, &mut open) {
+                (Folded::Piece(group, row), Some((current, pooled))) if group == *current => {
+                    pooled.pool(row);
+                    continue;
+                }
+                (Folded::Piece(group, row), _) => {
+                    let before = open.replace((group, row));
+                    groups.extend(before.and_then(|(group, row)| self.finish(group, row)));
+                }
+                (Folded::Whole(group), _) => {
+                    let before = open.take();
+                    groups.extend(before.and_then(|(group, row)| self.finish(group, row)));
+                    groups.extend(group);
+                }
+            }
+        }
+        groups.extend(open.and_then(|(group, row)| self.finish(group, row)));
+        Ok(groups)
+    }
+
+    fn finish(&self, group: usize, row: Row) -> Option<Group> {
+        let key = self.plan.keys.get(group)?.clone();
+        row.finish(&self.windows, self.functions, key)
+    }
+}
