@@ -19,7 +19,11 @@ pub mod fs;
 
 pub mod segment;
 
+pub mod store;
+
 pub mod index;
+
+pub mod part;
 
 pub mod wal;
 
@@ -27,10 +31,20 @@ pub mod head;
 
 pub mod catalog;
 
+pub mod options;
+
 pub mod query;
+
+pub mod engine;
+
+pub use engine::{Engine, Writer};
 
 #[cfg(feature = "text")]
 pub mod integration;
 
+#[cfg(feature = "cli")]
+pub mod cli;
+
 pub use error::{DecodeError, Error, ErrorKind, Result};
+pub use options::Options;
 pub use time::{Clock, SimulatedClock, SystemClock, TimeRange, Timestamp};

@@ -1,3 +1,5 @@
 //! The `icecore` command.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    icecore::cli::run()
+}

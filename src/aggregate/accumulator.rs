@@ -186,8 +186,8 @@ mod tests {
         assert_eq!(with.partial.last.timestamp, without.partial.last.timestamp);
         assert_eq!((with.partial.increase, with.partial.resets), (10.0, 1));
         assert_eq!((without.partial.increase, without.partial.resets), (10.0, 1));
-        assert_eq!(Accumulator::of(&times(2), &[stale; 2], ALL), Accumulator::EMPTY);
-        assert_eq!(Accumulator::of(&[], &[], ALL), Accumulator::EMPTY);
+        assert_eq!(Accumulator::of(&times(2), &[stale; 2], ALL).partial.count, 0);
+        assert_eq!(Accumulator::of(&[], &[], ALL).partial.count, 0);
     }
 
     #[test]
@@ -199,7 +199,8 @@ mod tests {
             merged.append(&Accumulator::of(times, values, ALL), ALL);
         }
         let expected = Accumulator::of(&times(1000), &small, ALL).stddev();
-        assert!((merged.stddev() - expected).abs() < 1e-9, "{} {expected}", merged.stddev());
+        // A mean near 1e9 is known to 1e-7; a sum of squares near 1e21 would know nothing.
+        assert!((merged.stddev() - expected).abs() < 1e-7, "{} {expected}", merged.stddev());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::time::{TimeRange, Timestamp};
 const MAGIC: [u8; 4] = *b"ICCT";
 const VERSION: u8 = 1;
 /// Bytes of one [`PartRow`].
-const PART_BYTES: usize = 81;
+const PART_BYTES: usize = 77;
 
 type Layout = Configuration<LittleEndian, Fixint, Limit<CATALOG_BYTES_MAX>>;
 const LAYOUT: Layout = bincode::config::standard().with_fixed_int_encoding().with_limit();

@@ -14,15 +14,15 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use super::ingest::elapsed_nanos;
 use super::partition::{self, Column};
 use super::receipt::Promise;
+use super::recovery::open_part;
 use super::shared::{Counters, Shared};
-use crate::catalog::{self, Catalog};
+use crate::catalog::{self, Catalog, PartEntry};
 use crate::error::{Error, Result};
 use crate::head::{FrozenGroup, Snapshot};
-use crate::model::{Series, SeriesId};
+use crate::model::{Metadata, Series, SeriesId};
 use crate::options::Durability;
-use crate::part::{Part, PartSpec};
-use crate::segment::Group;
-use crate::time::TimeRange;
+use crate::part::{self, Part, PartMeta, PartSpec};
+use crate::segment::{Group, SegmentLimits};
 use crate::wal;
 
 /// A frozen head, and who waits for its commit.
@@ -116,15 +116,19 @@ pub(super) fn panicked(thread: &'static str, panic: &(dyn std::any::Any + Send))
 /// Commits a frozen head: after this its samples are in parts, and its log files may go.
 pub(super) fn commit(shared: &Shared, catalog: &mut Catalog, head: &Snapshot) -> Result<()> {
     let Some(watermark) = head.last_sequence() else { return Ok(()) };
-    let parts = write_parts(shared, catalog, head, watermark)?;
-    let entries: Vec<_> = parts.iter().map(|part| *part.entry()).collect();
+    let entries = write_parts(shared, catalog, head, watermark)?;
+    let opened = entries.iter().map(|entry| {
+        let part = open_part(&shared.fs, &shared.dir, entry, &shared.index, &shared.cache);
+        part.map(Arc::new)
+    });
+    let parts = opened.collect::<Result<Vec<_>>>()?;
     let next = catalog.with_added(&entries, watermark)?;
     catalog::save(&*shared.fs, &shared.dir, &next)?;
     *catalog = next;
     {
         let mut state = shared.live.write();
         let mut live: Vec<Arc<Part>> = state.parts.iter().cloned().collect();
-        live.extend(parts.into_iter().map(Arc::new));
+        live.extend(parts);
         state.parts = Arc::new(live);
         state.frozen = None;
     }
@@ -137,7 +141,7 @@ fn write_parts(
     catalog: &Catalog,
     head: &Snapshot,
     watermark: u64,
-) -> Result<Vec<Part>> {
+) -> Result<Vec<PartEntry>> {
     let groups = head.groups();
     let columns: Vec<Column<'_>> = groups
         .iter()
@@ -147,13 +151,38 @@ fn write_parts(
         })
         .collect();
     let windows = partition::windows(&columns, catalog.partition_ns);
+    let limits = SegmentLimits {
+        chunk_samples_max: shared.options.chunk_samples_max,
+        segment_bytes_target: shared.options.segment_bytes_target,
+    };
     let ids = catalog.next_part..;
     ids.zip(windows)
         .map(|(id, window)| {
-            let spec = PartSpec { id, window, rank: watermark, store: shared.options.store };
-            write_part(shared, spec, &groups, &columns, window)
+            let store = shared.options.store;
+            let spec = PartSpec { id, window, rank: watermark, store, limits };
+            let meta = shared.pool.install(|| write_part(shared, &spec, &groups, &columns))?;
+            let bytes = part::size_bytes(&*shared.fs, &shared.parts_dir(), id)?;
+            Ok(entry_of(&meta, bytes))
         })
         .collect()
+}
+
+/// What the catalog keeps of a part.
+fn entry_of(meta: &PartMeta, bytes: u64) -> PartEntry {
+    PartEntry {
+        id: meta.id,
+        rank: meta.rank,
+        window: meta.window,
+        first: meta.first,
+        last: meta.last,
+        samples: meta.samples,
+        series: meta.series,
+        // A segment holds at least one chunk of at most 2^32 series' samples: far fewer.
+        segments: u32::try_from(meta.segments.len()).unwrap_or(u32::MAX),
+        bytes,
+        meta_crc: meta.meta_crc,
+        store: meta.store as u8,
+    }
 }
 
 /// A frozen group as the segment writer wants it: the rows of one window, the series by their
@@ -168,12 +197,12 @@ struct Slice<'a> {
 
 fn write_part(
     shared: &Shared,
-    spec: PartSpec,
+    spec: &PartSpec,
     groups: &[FrozenGroup<'_>],
     columns: &[Column<'_>],
-    window: TimeRange,
-) -> Result<Part> {
-    let slices = groups.iter().zip(columns).map(|(group, column)| (group, column.rows(window)));
+) -> Result<PartMeta> {
+    let rows = columns.iter().map(|column| column.rows(spec.window));
+    let slices = groups.iter().zip(rows);
     let slices: Vec<_> = slices.filter(|(_, rows)| !rows.is_empty()).collect();
     let table = series_table(shared, slices.iter().flat_map(|(group, _)| group.series()));
     let mut ordered: Vec<(SeriesId, u32)> = (0..).zip(&table).map(|(i, &(_, id))| (id, i)).collect();
@@ -213,8 +242,20 @@ fn write_part(
             read,
         })
         .collect();
-    let names: Vec<Arc<Series>> = table.iter().map(|(series, _)| Arc::clone(series)).collect();
-    shared.parts.write(&shared.index, spec, &names, &groups)
+    let names: Vec<Arc<Series>> = table.into_iter().map(|(series, _)| series).collect();
+    let metadata = metadata(shared, &names);
+    part::write(&shared.fs, &shared.parts_dir(), spec, &names, &metadata, &groups)
+}
+
+/// What is known of the metrics of ascending series.
+fn metadata(shared: &Shared, series: &[Arc<Series>]) -> Vec<(String, Metadata)> {
+    let mut metrics: Vec<&str> = series.iter().map(|series| series.name()).collect();
+    metrics.dedup();
+    let known = metrics.into_iter().filter_map(|metric| {
+        let metadata = shared.index.metadata(metric)?;
+        Some((metric.to_owned(), (*metadata).clone()))
+    });
+    known.collect()
 }
 
 /// The series of a part, ascending, with their ids.

@@ -49,7 +49,7 @@ use std::thread::JoinHandle;
 pub use gate::{Reason, Refusal};
 pub use receipt::{Accepted, Receipt};
 pub use recovery::Recovery;
-pub use stats::{EncodingStats, PartStats, Stats};
+pub use stats::{PartStats, Stats};
 pub use verify::{Problem, VerifyReport, VerifyStep};
 pub use writer::{ScrapeHandle, SeriesHandle, Writer};
 
@@ -286,7 +286,7 @@ impl Engine {
             bounds = Some((from.min(first), to.max(last)));
         };
         for part in view.parts.iter() {
-            widen(part.entry().first, part.entry().last);
+            widen(part.meta().first, part.meta().last);
         }
         for head in view.frozen.iter().chain([&view.head]) {
             if let Some((first, last)) = head.time_bounds() {

@@ -12,14 +12,14 @@ use super::gate::Gate;
 use super::health::Health;
 use super::shared::{Counters, EngineToken, Groups, Live, Shared, parts_dir};
 use super::Environment;
-use crate::catalog::{self, Catalog};
-use crate::error::{Error, Result};
+use crate::catalog::{self, Catalog, PartEntry};
+use crate::error::{DecodeError, Error, Result};
 use crate::fs::{Fs, FsLock, LockMode};
 use crate::head::{Group, Head};
 use crate::index::Index;
 use crate::model::SeriesId;
 use crate::options::Options;
-use crate::part::{Part, Parts};
+use crate::part::{self, CacheLimits, Part, PartCache};
 use crate::time::duration_nanos;
 use crate::wal::{self, Record, Replay};
 
@@ -54,8 +54,11 @@ pub(super) fn open(dir: &Path, options: Options, environment: Environment) -> Re
     let lock = lock(&*fs, dir, options.read_only)?;
     let catalog = load_catalog(&fs, dir, &options, clock.now())?;
     let live: Vec<u64> = catalog.parts.iter().map(|entry| entry.id).collect();
-    let parts = Parts::new(Arc::clone(&fs), &parts_dir(dir), &options);
-    let swept = if options.read_only { 0 } else { parts.sweep(&live)? };
+    let swept = if options.read_only { 0 } else { part::sweep(&*fs, &parts_dir(dir), &live)? };
+    let cache = Arc::new(PartCache::new(CacheLimits {
+        segment_bytes_max: options.segment_cache_bytes_max as u64,
+        open_parts_max: options.open_parts_max,
+    }));
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(options.threads)
         .thread_name(|i| format!("icecore-{i}"))
@@ -64,7 +67,8 @@ pub(super) fn open(dir: &Path, options: Options, environment: Environment) -> Re
     let index = Index::new();
     let opened = pool.install(|| {
         let entries = catalog.parts.par_iter();
-        entries.map(|entry| parts.open(&index, entry).map(Arc::new)).collect::<Result<Vec<Arc<Part>>>>()
+        let parts = entries.map(|entry| open_part(&fs, dir, entry, &index, &cache).map(Arc::new));
+        parts.collect::<Result<Vec<_>>>()
     })?;
     let health = if options.read_only { Health::read_only() } else { Health::default() };
     let shared = Arc::new(Shared {
@@ -78,7 +82,7 @@ pub(super) fn open(dir: &Path, options: Options, environment: Environment) -> Re
         index,
         health,
         groups: Groups::default(),
-        parts,
+        cache,
         live: Live::new(Head::default(), opened),
         counters: Counters::default(),
         disk_full: false.into(),
@@ -89,6 +93,22 @@ pub(super) fn open(dir: &Path, options: Options, environment: Environment) -> Re
     let torn_tail = replay.tail.clone();
     let recovery = Recovery { parts, replayed_samples, torn_tail, swept };
     Ok(Opened { shared, catalog, replay, recovery, lock })
+}
+
+/// Opens the part that a catalog entry names, and checks that it is the one that was committed.
+pub(super) fn open_part(
+    fs: &Arc<dyn Fs>,
+    dir: &Path,
+    entry: &PartEntry,
+    index: &Index,
+    cache: &Arc<PartCache>,
+) -> Result<Part> {
+    let part = Part::open(fs, &parts_dir(dir), entry.id, index, cache)?;
+    let (found, expected) = (part.meta().meta_crc, entry.meta_crc);
+    if found != expected {
+        return Err(Error::corrupt(part.dir(), 0, DecodeError::Checksum { expected, found }));
+    }
+    Ok(part)
 }
 
 /// Locks the directory, creating it for a writer. A reader of a directory that was never locked

@@ -13,7 +13,7 @@ use crate::head::{Group, Head, Snapshot};
 use crate::index::Index;
 use crate::model::{Series, SeriesId};
 use crate::options::Options;
-use crate::part::{Part, Parts};
+use crate::part::{Part, PartCache};
 use crate::segment::ChunkSource;
 use crate::time::Clock;
 
@@ -41,7 +41,7 @@ pub(super) struct Shared {
     pub(super) gate: Gate,
     pub(super) health: Health,
     pub(super) groups: Groups,
-    pub(super) parts: Parts,
+    pub(super) cache: Arc<PartCache>,
     pub(super) live: Live,
     pub(super) counters: Counters,
     /// Set by the ingest thread while the free-space guard refuses writes.

@@ -1,7 +1,7 @@
 //! The index: which series there are, how they are found, what is known of their metrics.
 //!
 //! Owns: label set ↔ [`SeriesId`] within one run, postings, the evaluation of selectors, metadata
-//! by metric name; and the bytes (`table`) in which a part carries the series that it holds.
+//! by metric name; and [`table`], the bytes in which a part carries the series that it holds.
 //! Does not own: samples, or which series a part or the head has samples of. An id given here is
 //! never stored: at open the tables of the parts and the declarations of the log are interned
 //! anew.
@@ -11,6 +11,7 @@
 
 mod postings;
 mod select;
+pub mod table;
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -18,7 +19,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use roaring::RoaringBitmap;
 
 use self::postings::Postings;
-use crate::model::{Metadata, MetricKind, Series, SeriesId};
+use crate::model::{METRIC_NAME_LABEL, Metadata, MetricKind, Series, SeriesId};
 
 /// Bytes that an entry of the id map and one of the id list take: a pointer and an id at the
 /// map's mean load of 5/8 with its control byte, a pointer, and the two counts of the `Arc`.
@@ -109,6 +110,14 @@ impl Index {
     #[must_use]
     pub fn series(&self, id: SeriesId) -> Option<Arc<Series>> {
         self.read().series.get(id.0 as usize).cloned().flatten()
+    }
+
+    /// Whether there is a series of this metric.
+    #[must_use]
+    pub fn has_metric(&self, metric: &str) -> bool {
+        let state = self.read();
+        let label = state.postings.label(METRIC_NAME_LABEL);
+        label.is_some_and(|names| names.get(metric).is_some())
     }
 
     /// Series there are.
@@ -308,7 +317,7 @@ mod tests {
             ("{path=~\"/p1.*\"}", 1111),
             ("{path=~\"|/p1.*\"}", 1111),
             ("{path=~\"/p1|/p2|/p5000\"}", 2),
-            ("{path=~\"/p1.*\",zone=\"z0\"}", 370),
+            ("{path=~\"/p1.*\",zone=\"z0\"}", 369),
             ("{path=\"\"}", 0),
             ("{zone!~\"z0|z1\"}", 1666),
         ] {

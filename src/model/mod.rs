@@ -11,6 +11,7 @@ mod series;
 mod text;
 
 pub use label::{LABEL_PAIRS_MAX, METRIC_NAME_LABEL, NAME_BYTES_MAX, VALUE_BYTES_MAX};
+pub(crate) use label::{check_name, check_value};
 pub use matcher::{MatchOp, Matcher, PATTERN_BYTES_MAX};
 pub use sample::{STALE_MARKER_BITS, Sample, is_stale};
 pub use selector::{MATCHERS_MAX, Selector};

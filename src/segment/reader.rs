@@ -92,6 +92,16 @@ impl Segment {
         Ok(Self { bytes, directory })
     }
 
+    /// Bytes that the open segment holds in memory.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        let Directory { columns, chunks, statistics } = &self.directory;
+        self.bytes.as_ref().len()
+            + size_of_val(&**columns)
+            + size_of_val(&**chunks)
+            + size_of_val(&**statistics)
+    }
+
     /// All chunks, ascending by series, then time.
     #[must_use]
     pub fn chunks(&self) -> &[Chunk] {

@@ -27,8 +27,32 @@ pub struct Replay {
     pub bytes: u64,
     /// Data records handed to the visitor.
     pub data_records: u64,
+    /// The newest file that was read.
+    pub last_file: Option<PathBuf>,
     /// What a power cut left at the end of the last file.
     pub tail: Option<TornTail>,
+}
+
+impl Replay {
+    /// Cuts the torn tail off and makes what was read durable: a process that died may have left
+    /// it unsynced, and the next file must never outlive it. [`Writer::open`](super::Writer::open)
+    /// calls it.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn settle(&self, fs: &dyn Fs) -> Result<()> {
+        if let Some(path) = &self.last_file {
+            let mut file = fs.open_append(path)?;
+            if let Some(tail) = self.tail.as_ref().filter(|tail| tail.path == *path) {
+                file.set_len(tail.valid_bytes)?;
+            }
+            file.sync()?;
+        }
+        if let Some(tail) = self.tail.as_ref().filter(|tail| tail.valid_bytes == 0) {
+            fs.remove_file(&tail.path)?;
+        }
+        Ok(())
+    }
 }
 
 /// The end of the last log file, where a write was under way when the power went. Nothing in it
@@ -41,22 +65,6 @@ pub struct TornTail {
     pub valid_bytes: u64,
     /// Bytes after them.
     pub dropped_bytes: u64,
-}
-
-impl TornTail {
-    /// Cuts the tail off, durably. [`Writer::open`](super::Writer::open) calls it.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn cut(&self, fs: &dyn Fs) -> Result<()> {
-        if self.valid_bytes == 0 {
-            fs.remove_file(&self.path)?;
-            return self.path.parent().map_or(Ok(()), |dir| fs.sync_dir(dir));
-        }
-        let mut file = fs.open_append(&self.path)?;
-        file.set_len(self.valid_bytes)?;
-        file.sync()
-    }
 }
 
 /// Replays the log in `dir`: calls `visit` with every declaration of the files that may hold
@@ -83,6 +91,7 @@ pub fn replay(
         files: 0,
         bytes: 0,
         data_records: 0,
+        last_file: None,
         tail: live.torn,
     };
     let mut expected: Option<FileHeader> = None;
@@ -109,6 +118,7 @@ pub fn replay(
             replay.tail = Some(TornTail { path, valid_bytes, dropped_bytes });
         }
         replay.files += 1;
+        replay.last_file = Some(file.path);
         replay.bytes += file.offset;
         replay.next_file = number + 1;
         replay.next_sequence = replay.next_sequence.max(file.next_sequence);

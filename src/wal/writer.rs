@@ -58,21 +58,20 @@ struct OpenFrame {
 }
 
 impl Writer {
-    /// Repairs the tail that `replay` found torn, and begins the next file in `dir` (the log's own
-    /// directory, created where it is missing).
+    /// Settles what `replay` read ([`Replay::settle`]), and begins the next file in `dir` (the
+    /// log's own directory, created where it is missing).
     ///
     /// # Errors
     /// [`Error::Io`]; nothing that replay delivered is lost by it.
     pub fn open(fs: Arc<dyn Fs>, dir: &Path, replay: &Replay) -> Result<Self> {
-        if fs.file_bytes(dir)?.is_none() {
-            fs.create_dir_all(dir)?;
-            if let Some(parent) = dir.parent() {
-                fs.sync_dir(parent)?;
-            }
+        fs.create_dir_all(dir)?;
+        // Even where it existed: the process that made it may have died before its name was durable.
+        if let Some(parent) = dir.parent() {
+            fs.sync_dir(parent)?;
         }
-        if let Some(tail) = &replay.tail {
-            tail.cut(&*fs)?;
-        }
+        replay.settle(&*fs)?;
+        // The last file's name and a torn file's removal are durable before the next file is.
+        fs.sync_dir(dir)?;
         let file = OpenFile::create(&*fs, dir, replay.next_file, replay.next_sequence)?;
         let last = replay.next_sequence - 1;
         Ok(Self {

@@ -1,0 +1,270 @@
+//! A part: one directory that holds the segments of one window, written once.
+//!
+//! ```text
+//! parts/0000000000000012/meta     ours: window, rank, segment directory, checksums, series table
+//! parts/0000000000000012/store/   a key-value store: segment number → segment
+//! ```
+//!
+//! Owns: the directory's life (written aside, published by a rename, swept), the meta file's
+//! bytes, lazy opening within bounds ([`PartCache`]), and answering reads ([`ChunkSource`]).
+//! Does not own: which parts are live (`catalog`), segment bytes (`segment`), what happens inside
+//! a store's directory (`store`).
+//!
+//! A part that does not read is an error that names it; nothing here ever repairs or deletes it.
+
+mod cache;
+mod directory;
+mod meta;
+mod verify;
+mod write;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+pub use self::cache::{CacheLimits, CacheStats, PartCache};
+pub use self::meta::{PartMeta, SegmentEntry};
+pub use self::verify::PartReport;
+pub use self::write::{PartSpec, directory_name, part_dir, remove, size_bytes, sweep, write};
+
+use self::cache::Slot;
+use self::directory::Directory;
+use crate::aggregate::Partial;
+use crate::error::{DecodeError, Error, Result};
+use crate::fs::{Fs, read_file};
+use crate::index::{Index, table};
+use crate::model::SeriesId;
+use crate::segment::{Chunk, ChunkRef, ChunkSource, Segment};
+use crate::store::{self, PartStore};
+use crate::time::TimeRange;
+
+const META_FILE: &str = "meta";
+const STORE_DIR: &str = "store";
+/// Longest meta file, bytes: tens of millions of series.
+const META_BYTES_MAX: usize = 1 << 30;
+
+/// A part open for reading, by any number of threads. Its meta and series are in memory, its store
+/// is opened when a segment is first wanted. Dropping it closes the store.
+pub struct Part {
+    fs: Arc<dyn Fs>,
+    dir: PathBuf,
+    meta: PartMeta,
+    directory: Directory,
+    /// By position in the part's series table.
+    ids: Vec<SeriesId>,
+    /// Ids and their positions, ascending by id.
+    positions: Vec<(SeriesId, u32)>,
+    cache: Arc<PartCache>,
+    /// Stands for this part in the cache.
+    tenant: u64,
+    slots: Vec<Arc<Slot>>,
+    /// Held while the store is opened.
+    opening: Mutex<()>,
+}
+
+impl fmt::Debug for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Part").field("dir", &self.dir).field("meta", &self.meta).finish()
+    }
+}
+
+impl Part {
+    /// Opens a part: reads and checks its meta, gives its series ids of `index`, and tells the
+    /// index what the part knows of their metrics. The store is not touched.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where the meta file cannot be read, [`Error::Corrupt`] where it is damaged or
+    /// another part's. The index may have learnt series by then.
+    pub fn open(
+        fs: &Arc<dyn Fs>,
+        parts_dir: &Path,
+        id: u64,
+        index: &Index,
+        cache: &Arc<PartCache>,
+    ) -> Result<Self> {
+        let dir = part_dir(parts_dir, id);
+        let path = dir.join(META_FILE);
+        let file = read_file(fs.as_ref(), &path, META_BYTES_MAX)?;
+        let corrupt = |source| Error::corrupt(&path, 0, source);
+        let (meta, table) = meta::decode(&file).map_err(corrupt)?;
+        if meta.id != id {
+            let expected = "the number that names the directory";
+            return Err(corrupt(DecodeError::Invalid { what: "part id", found: meta.id, expected }));
+        }
+        let table = table::decode(table).map_err(corrupt)?;
+        if table.len() != meta.series as usize {
+            let (found, expected) = (table.len() as u64, "as many series as the meta says");
+            let source = DecodeError::Invalid { what: "series table", found, expected };
+            return Err(corrupt(source));
+        }
+        let ids = index.intern_all(table.series());
+        for (metric, metadata) in table.metadata() {
+            index.set_metadata(metric, metadata);
+        }
+        let mut positions: Vec<_> = ids.iter().copied().zip(0..).collect();
+        positions.sort_unstable();
+        Ok(Self {
+            fs: Arc::clone(fs),
+            dir,
+            directory: Directory::new(&meta.segments),
+            ids,
+            positions,
+            cache: Arc::clone(cache),
+            tenant: cache.admit_part(),
+            slots: meta.segments.iter().map(|_| Arc::default()).collect(),
+            opening: Mutex::new(()),
+            meta,
+        })
+    }
+
+    /// What it holds.
+    #[must_use]
+    pub const fn meta(&self) -> &PartMeta {
+        &self.meta
+    }
+
+    /// Its directory.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Its series, by their position in its table.
+    #[must_use]
+    pub fn series_ids(&self) -> &[SeriesId] {
+        &self.ids
+    }
+
+    /// Where a series stands in its table, if it holds it.
+    #[must_use]
+    pub fn position(&self, series: SeriesId) -> Option<u32> {
+        let at = self.positions.binary_search_by_key(&series, |&(id, _)| id).ok()?;
+        self.positions.get(at).map(|&(_, position)| position)
+    }
+
+    /// A segment, from the cache or loaded into it. `number` counts from 0 to
+    /// `meta().segments.len()`.
+    ///
+    /// # Errors
+    /// The store's failure; [`Error::Corrupt`] where it is not the segment that was written.
+    pub fn segment(&self, number: u32) -> Result<Arc<Segment>> {
+        let slot = self.slots.get(number as usize).ok_or_else(|| self.no_segment(number))?;
+        self.cache.segment(slot, || {
+            let store = self.cache.store(self.tenant, &self.opening, || self.open_store())?;
+            self.load(store.as_ref(), number)
+        })
+    }
+
+    fn open_store(&self) -> Result<Box<dyn PartStore>> {
+        store::open(self.meta.store, &self.fs, &self.dir.join(STORE_DIR))
+    }
+
+    /// Reads a segment past the cache and checks that it is the one of the meta.
+    fn load(&self, store: &dyn PartStore, number: u32) -> Result<Segment> {
+        let entry = self.meta.segments.get(number as usize);
+        let entry = entry.ok_or_else(|| self.no_segment(number))?;
+        let value = store.get(u64::from(number))?.ok_or_else(|| self.no_segment(number))?;
+        let bytes = value.as_ref();
+        if bytes.len() != entry.bytes as usize {
+            let (found, expected) = (bytes.len() as u64, "the length in the part's meta");
+            let source = DecodeError::Invalid { what: "segment length", found, expected };
+            return Err(self.corrupt(number, source));
+        }
+        let (expected, found) = (crc32fast::hash(bytes), entry.info.checksum);
+        if expected != found {
+            return Err(self.corrupt(number, DecodeError::Checksum { expected, found }));
+        }
+        Segment::open(value).map_err(|source| self.corrupt(number, source))
+    }
+
+    fn corrupt(&self, number: u32, source: DecodeError) -> Error {
+        let path = self.dir.join(STORE_DIR).join(format!("segment {number}"));
+        Error::corrupt(path, 0, source)
+    }
+
+    fn no_segment(&self, number: u32) -> Error {
+        let (found, expected) = (u64::from(number), "a segment in the part's store");
+        self.corrupt(number, DecodeError::Invalid { what: "segment", found, expected })
+    }
+
+    /// The segment and chunk that a value locator names.
+    fn located<T>(
+        &self,
+        chunk: &ChunkRef,
+        read: impl FnOnce(&Segment, &Chunk) -> Result<T, DecodeError>,
+    ) -> Result<T> {
+        let (number, index) = split(chunk.values);
+        let segment = self.segment(number)?;
+        let found = segment.chunks().get(index as usize).ok_or(DecodeError::Invalid {
+            what: "chunk",
+            found: u64::from(index),
+            expected: "one of the segment's",
+        });
+        found
+            .and_then(|chunk| read(&segment, chunk))
+            .map_err(|source| self.corrupt(number, source))
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        self.slots.clear();
+        self.cache.dismiss_part(self.tenant);
+    }
+}
+
+/// A locator: the segment's number, and an index within it.
+const fn locator(segment: u32, index: u32) -> u64 {
+    (segment as u64) << 32 | index as u64
+}
+
+const fn split(locator: u64) -> (u32, u32) {
+    ((locator >> 32) as u32, locator as u32)
+}
+
+impl ChunkSource for Part {
+    fn rank(&self) -> u64 {
+        self.meta.rank
+    }
+
+    fn chunks(&self, series: SeriesId, range: TimeRange, out: &mut Vec<ChunkRef>) -> Result<()> {
+        let Some(position) = self.position(series) else { return Ok(()) };
+        let start = out.len();
+        for number in self.directory.segments_of(position, range) {
+            let segment = self.segment(number)?;
+            let place = segment.range_of(position);
+            let chunks = segment.chunks().get(place.clone()).unwrap_or_default();
+            for (index, chunk) in (place.start as u32..).zip(chunks) {
+                if range.overlaps(chunk.first, chunk.last) {
+                    out.push(ChunkRef {
+                        first: chunk.first,
+                        last: chunk.last,
+                        samples: chunk.samples,
+                        timestamps: locator(number, chunk.timestamps),
+                        values: locator(number, index),
+                    });
+                }
+            }
+        }
+        if let Some(added) = out.get_mut(start..)
+            && !added.is_sorted_by_key(|chunk| chunk.first)
+        {
+            added.sort_unstable_by_key(|chunk| chunk.first);
+        }
+        Ok(())
+    }
+
+    fn statistics(&self, chunk: &ChunkRef) -> Result<Option<Partial>> {
+        self.located(chunk, |segment, chunk| Ok(Some(segment.statistics(chunk))))
+    }
+
+    fn read_timestamps(&self, chunk: &ChunkRef, out: &mut Vec<i64>) -> Result<()> {
+        let (number, index) = split(chunk.timestamps);
+        let segment = self.segment(number)?;
+        segment.read_timestamps(index, out).map_err(|source| self.corrupt(number, source))
+    }
+
+    fn read_values(&self, chunk: &ChunkRef, out: &mut Vec<f64>) -> Result<()> {
+        self.located(chunk, |segment, chunk| segment.read_values(chunk, out))
+    }
+}

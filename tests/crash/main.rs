@@ -1,0 +1,15 @@
+//! Crash tests: every mutating call fails, or loses power, in turn.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod catalog;
+mod log;
+mod log_damage;

@@ -1,0 +1,3 @@
+//! What several test binaries share: include it with `#[path = "../support/mod.rs"] mod support;`.
+
+pub(crate) mod fault_fs;
