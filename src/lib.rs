@@ -38,6 +38,13 @@ pub mod query;
 pub mod engine;
 
 pub use engine::{Engine, Writer};
+
+#[cfg(feature = "text")]
+pub mod integration;
+
+#[cfg(feature = "cli")]
+pub mod cli;
+
 pub use error::{DecodeError, Error, ErrorKind, Result};
 pub use options::Options;
 pub use time::{Clock, SimulatedClock, SystemClock, TimeRange, Timestamp};

@@ -1,0 +1,175 @@
+//! The command: the engine from a shell.
+//!
+//! Owns: arguments, the order of a command's steps, what is printed; nothing else in the crate
+//! prints. Does not own: anything that a host of the engine needs. One file a command; each
+//! answers for people, and with `--json` in one JSON object for programs. Answers go to stdout,
+//! progress and complaints to stderr.
+
+mod arguments;
+mod chart;
+mod demo;
+mod export;
+mod figures;
+mod import;
+mod input;
+mod progress;
+mod query;
+mod screen;
+mod series;
+mod stats;
+mod table;
+mod verify;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::engine::Engine;
+use crate::error::{Error, ErrorKind};
+use crate::options::{GateOptions, Options};
+use screen::Screen;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  the environment failed (files, locks, space), or a broken engine
+  2  wrong usage: arguments, selectors, times, formats
+  3  stored bytes are damaged, or verify found a problem
+  4  a limit, a deadline or a cancellation ended a query";
+
+const EXAMPLES: &str = "\
+Examples:
+  icecore demo                                              see what it does, on real data
+  icecore import --db history capture.prom.gz               Prometheus text with timestamps
+  curl -s localhost:9100/metrics | icecore import --db history --timestamp now -
+  icecore query --db history 'node_load1' --step 1m --agg avg,p99
+  icecore query --db history 'node_cpu_seconds_total{mode!=\"idle\"}' --agg rate --by mode
+  icecore stats --db history
+  icecore export --db history --format csv 'node_load1' > load.csv";
+
+/// Stores time series in very few bytes, and answers questions about them.
+#[derive(Debug, Parser)]
+#[command(name = "icecore", version, max_term_width = 100)]
+#[command(after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Demo(demo::Demo),
+    Import(import::Import),
+    Query(query::Query),
+    Series(series::ListSeries),
+    Stats(stats::ShowStats),
+    Verify(verify::Verify),
+    Export(export::Export),
+}
+
+/// The store that a command works on, and how it answers.
+#[derive(Debug, clap::Args)]
+struct Common {
+    /// Directory of the store
+    #[arg(long, value_name = "DIR", env = "ICECORE_DB")]
+    db: PathBuf,
+    /// Answer with one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// What ended a command early.
+#[derive(Debug)]
+enum Failure {
+    /// The arguments contradict each other, or the input is not what they say.
+    Usage(String),
+    /// The engine refused or failed.
+    Engine(Error),
+    /// An input could not be read.
+    Input(String, std::io::Error),
+    /// The answer could not be written.
+    Output(std::io::Error),
+    /// The store was looked at, and is damaged; said already.
+    Damaged,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Engine(error)
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::Output(error)
+    }
+}
+
+impl Failure {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Usage(_) => 2,
+            Self::Input(_, error) if error.kind() == std::io::ErrorKind::InvalidData => 2,
+            Self::Input(..) => 1,
+            // The reader of a pipe has seen enough.
+            Self::Output(error) if error.kind() == std::io::ErrorKind::BrokenPipe => 0,
+            Self::Output(_) => 1,
+            Self::Damaged => 3,
+            Self::Engine(error) => match error.kind() {
+                ErrorKind::Corrupt => 3,
+                ErrorKind::Invalid => 2,
+                ErrorKind::Limit => 4,
+                _ => 1,
+            },
+        }
+    }
+
+    fn message(&self) -> Option<String> {
+        match self {
+            Self::Usage(message) => Some(message.clone()),
+            Self::Input(name, error) => Some(format!("cannot read {name}: {error}")),
+            Self::Output(error) if error.kind() == std::io::ErrorKind::BrokenPipe => None,
+            Self::Output(error) => Some(format!("cannot write the answer: {error}")),
+            Self::Engine(error) => Some(error.to_string()),
+            Self::Damaged => None,
+        }
+    }
+}
+
+/// Parses the process's arguments and runs the command.
+#[must_use]
+pub fn run() -> ExitCode {
+    let arguments = Arguments::parse();
+    let mut screen = Screen::new();
+    let ended = match arguments.command {
+        Command::Demo(command) => command.run(&mut screen),
+        Command::Import(command) => command.run(&mut screen),
+        Command::Query(command) => command.run(&mut screen),
+        Command::Series(command) => command.run(&mut screen),
+        Command::Stats(command) => command.run(&mut screen),
+        Command::Verify(command) => command.run(&mut screen),
+        Command::Export(command) => command.run(&mut screen),
+    };
+    match ended.and_then(|()| Ok(screen.flush()?)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if let Some(message) = failure.message() {
+                screen.complain(&message);
+            }
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+/// Opens a store that is there, for reading.
+fn open_to_read(db: &Path) -> Result<Engine, Failure> {
+    Ok(Engine::open(db, Options { read_only: true, self_metrics: None, ..Options::default() })?)
+}
+
+/// Opens or creates a store to bring history into: samples of any age come in, and the engine
+/// adds none of its own.
+fn open_to_import(db: &Path) -> Result<Engine, Failure> {
+    let gate = GateOptions { past: None, future: None, ..GateOptions::default() };
+    Ok(Engine::open(db, Options { self_metrics: None, gate, ..Options::default() })?)
+}

@@ -1,0 +1,148 @@
+//! `icecore stats`: what a store holds, and where its bytes go.
+
+use serde_json::{Value, json};
+
+use super::screen::Screen;
+use super::table::Columns;
+use super::{Common, Failure, figures, open_to_read};
+use crate::engine::{PartStats, Stats};
+use crate::integration::notation::Rfc3339;
+use crate::segment::{ColumnKind, ColumnStats};
+
+/// Show what a store holds and how many bytes each kind of column takes
+#[derive(Debug, clap::Args)]
+pub(super) struct ShowStats {
+    #[command(flatten)]
+    common: Common,
+}
+
+impl ShowStats {
+    pub(super) fn run(self, screen: &mut Screen) -> Result<(), Failure> {
+        let engine = open_to_read(&self.common.db)?;
+        let stats = engine.stats()?;
+        if self.common.json {
+            screen.json(&to_json(&stats))?;
+            return Ok(());
+        }
+        show(screen, &stats)
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "figures for people")]
+fn per_sample(bytes: u64, samples: u64) -> f64 {
+    bytes as f64 / samples.max(1) as f64
+}
+
+fn kind(kind: ColumnKind) -> &'static str {
+    match kind {
+        ColumnKind::Timestamps => "timestamps",
+        ColumnKind::Values => "values",
+        ColumnKind::Directory => "directory",
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "figures for people")]
+fn size(bytes: u64) -> String {
+    figures::bytes(bytes as f64)
+}
+
+fn show(screen: &mut Screen, stats: &Stats) -> Result<(), Failure> {
+    screen.line(format!(
+        "{} samples of {} series; {} on disk, {:.3} bytes per sample",
+        figures::count(stats.samples),
+        figures::count(stats.series),
+        size(stats.bytes_on_disk),
+        per_sample(stats.bytes_on_disk, stats.samples),
+    ))?;
+    screen.line(format!(
+        "{} parts, {} segments; {} samples in the log only ({})",
+        figures::count(stats.parts.len() as u64),
+        figures::count(stats.segments),
+        figures::count(stats.head_samples),
+        size(stats.log_bytes),
+    ))?;
+    let mut columns = Columns::new(&[
+        "\ncolumn",
+        "\nencoding",
+        ">\ncolumns",
+        ">\nsamples",
+        ">\nbytes",
+        ">bytes per\nstored sample",
+    ]);
+    for column in &stats.columns {
+        columns.row(vec![
+            kind(column.kind).to_owned(),
+            column.encoding.to_owned(),
+            figures::count(column.columns),
+            figures::count(column.samples),
+            size(column.bytes),
+            format!("{:.4}", per_sample(column.bytes, stats.samples)),
+        ]);
+    }
+    let mut parts =
+        Columns::new(&["part", "from", "to", ">series", ">samples", ">bytes", ">per sample"]);
+    for PartStats { meta, bytes_on_disk, .. } in &stats.parts {
+        parts.row(vec![
+            meta.id.to_string(),
+            figures::time(meta.first),
+            figures::time(meta.last),
+            figures::count(u64::from(meta.series)),
+            figures::count(meta.samples),
+            size(*bytes_on_disk),
+            format!("{:.3}", per_sample(*bytes_on_disk, meta.samples)),
+        ]);
+    }
+    for table in [columns, parts] {
+        screen.line("")?;
+        for line in table.lines() {
+            screen.line(line)?;
+        }
+    }
+    Ok(())
+}
+
+fn to_json(stats: &Stats) -> Value {
+    let columns = |columns: &[ColumnStats]| -> Value {
+        let each = columns.iter().map(|column| {
+            json!({
+                "kind": kind(column.kind),
+                "encoding": column.encoding,
+                "columns": column.columns,
+                "samples": column.samples,
+                "bytes": column.bytes,
+            })
+        });
+        each.collect()
+    };
+    let parts: Vec<Value> = stats
+        .parts
+        .iter()
+        .map(|PartStats { meta, bytes_on_disk, columns: of_part }| {
+            json!({
+                "id": meta.id,
+                "store": format!("{:?}", meta.store).to_lowercase(),
+                "from": Rfc3339(meta.window.start).to_string(),
+                "to": Rfc3339(meta.window.end).to_string(),
+                "first": Rfc3339(meta.first).to_string(),
+                "last": Rfc3339(meta.last).to_string(),
+                "series": meta.series,
+                "samples": meta.samples,
+                "chunks": meta.chunks,
+                "segments": meta.segments.len(),
+                "bytes_on_disk": bytes_on_disk,
+                "columns": columns(of_part),
+            })
+        })
+        .collect();
+    json!({
+        "series": stats.series,
+        "samples": stats.samples,
+        "head_samples": stats.head_samples,
+        "segments": stats.segments,
+        "bytes_on_disk": stats.bytes_on_disk,
+        "bytes_per_sample": per_sample(stats.bytes_on_disk, stats.samples),
+        "log_bytes": stats.log_bytes,
+        "columns": columns(&stats.columns),
+        "partitions": parts,
+    })
+}

@@ -1,0 +1,89 @@
+//! Text formats in and out: translation only.
+//!
+//! Owns: reading and writing Prometheus and OpenMetrics text ([`exposition`]), CSV ([`csv`]) and
+//! JSON lines ([`jsonl`]), and how timestamps and values look in them ([`notation`]). Does not
+//! own: storing anything. A reader yields [`Batch`]es in terms of [`Slot`]s, its own dense
+//! numbering of series, so that a caller resolves each series once and appends by handle.
+//!
+//! Input is never trusted: lines are bounded, a line that cannot be read is counted by reason
+//! ([`Rejections`]) and does not end the reading.
+
+pub mod csv;
+pub mod exposition;
+mod intake;
+pub mod jsonl;
+mod lines;
+pub mod notation;
+mod rejection;
+#[cfg(test)]
+mod testing;
+
+pub use rejection::{RejectReason, Rejection, Rejections};
+
+use crate::model::{Metadata, Series};
+use crate::time::Timestamp;
+
+/// A series' number within one reader: dense, from 0, in the order of first appearance. It is
+/// the index into [`SampleReader::declared`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Slot(pub u32);
+
+/// A series as a reader met it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeclaredSeries {
+    /// The identity.
+    pub series: Series,
+    /// What the text said of its metric before the series' first sample.
+    pub metadata: Metadata,
+}
+
+/// Samples in the shape they came in, which is the shape the engine appends them in.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Batch {
+    /// One point in time, many series: a scrape.
+    Scrape {
+        /// When, for all of them.
+        timestamp: Timestamp,
+        /// Which series; no slot repeats.
+        slots: Vec<Slot>,
+        /// `values.len() == slots.len()`, in the same order.
+        values: Vec<f64>,
+    },
+    /// One series, many points in time.
+    Column {
+        /// Which series.
+        slot: Slot,
+        /// Nanoseconds since the Unix epoch, in the order of the text: neither sorted nor unique
+        /// unless the text is.
+        timestamps: Vec<i64>,
+        /// `values.len() == timestamps.len()`, in the same order.
+        values: Vec<f64>,
+    },
+}
+
+impl Batch {
+    /// Samples in it.
+    #[must_use]
+    pub fn samples(&self) -> usize {
+        match self {
+            Self::Scrape { values, .. } | Self::Column { values, .. } => values.len(),
+        }
+    }
+}
+
+/// A text being read, batch by batch.
+pub trait SampleReader {
+    /// The next batch, `None` at the end of the text. Lines that cannot be read are counted in
+    /// [`rejections`](Self::rejections) and passed over.
+    ///
+    /// # Errors
+    /// The input's own, and `InvalidData` where the text as a whole is not of the format (its
+    /// message says why). After an error the reader is not to be used further.
+    fn next_batch(&mut self) -> std::io::Result<Option<Batch>>;
+
+    /// Every series met so far; a batch's slots index it. Only ever grows.
+    fn declared(&self) -> &[DeclaredSeries];
+
+    /// What was passed over so far, and why.
+    fn rejections(&self) -> &Rejections;
+}

@@ -1,0 +1,5 @@
+//! The `icecore` command.
+
+fn main() -> std::process::ExitCode {
+    icecore::cli::run()
+}
