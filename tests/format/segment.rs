@@ -16,7 +16,7 @@ const ROWS: usize = 300;
 /// Jitter of 0 to 3 ms around every second, one gap.
 fn rows() -> Vec<i64> {
     (0..ROWS as i64)
-        .map(|i| (i + i / 200 * 60) * 1_000_000_000 + (i * 2_654_435_761 >> 9 & 3) * 1_000_000)
+        .map(|i| (i + i / 200 * 60) * 1_000_000_000 + (((i * 2_654_435_761) >> 9) & 3) * 1_000_000)
         .collect()
 }
 

@@ -229,12 +229,8 @@ impl Head {
     /// Undoes [`Scaled`].
     fn place(&self, values: &mut [i64]) {
         let (base, divisor) = (self.base, self.divisor);
-        if divisor == 1 {
-            values.iter_mut().for_each(|value| *value = base.wrapping_add(*value));
-        } else {
-            values
-                .iter_mut()
-                .for_each(|value| *value = base.wrapping_add(divisor.wrapping_mul(*value)));
+        for value in values {
+            *value = base.wrapping_add(divisor.wrapping_mul(*value));
         }
     }
 }
@@ -262,16 +258,24 @@ pub(crate) fn decode(
     let head = Head::read(&mut reader)?;
     let stored = count.saturating_sub(head.fields.leading());
     RESIDUALS.with_borrow_mut(|residuals| {
-        residuals.clear();
+        // Grown, never cleared: every stage fills its slice whole.
+        if residuals.len() < stored {
+            residuals.resize(stored, 0);
+        }
+        let residuals = residuals.get_mut(..stored).unwrap_or_default();
         match stage {
-            Stage::Packed => packed::decode(&mut reader, stored, residuals)?,
-            Stage::Planes => planes::decode_joint(&mut reader, stored, residuals)?,
-            Stage::Huffman => planes::decode_apart(&mut reader, stored, residuals)?,
+            Stage::Packed => packed::decode(&mut reader, residuals)?,
+            Stage::Planes => planes::decode_joint(&mut reader, residuals)?,
+            Stage::Huffman => planes::decode_apart(&mut reader, residuals)?,
         }
         reader.finish("column")?;
         out.reserve(count);
-        head.fields.restore(head.zigzag, residuals, count, out);
-        head.place(out);
+        // Undivided, the order can start from the base itself and spare a pass.
+        let start = if head.divisor == 1 { head.base } else { 0 };
+        head.fields.restore(head.zigzag, start, residuals, count, out);
+        if head.divisor != 1 {
+            head.place(out);
+        }
         Ok(())
     })
 }

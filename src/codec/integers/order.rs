@@ -151,46 +151,49 @@ impl Fields {
         self.order.leading()
     }
 
-    /// Appends `count` values to `out`: those the fields tell, then one for each residual.
+    /// Appends `count` values to `out`, the first of them (of any order but raw, the zero) being
+    /// `start`: those the fields tell, then one for each residual.
     pub(super) fn restore(
         &self,
         zigzag: bool,
+        start: i64,
         residuals: &[u64],
         count: usize,
         out: &mut Vec<i64>,
     ) {
         if zigzag {
-            self.integrate(residuals, count, out, unzigzag);
+            self.integrate(start, residuals, count, out, unzigzag);
         } else {
             let offset = self.offset;
-            self.integrate(residuals, count, out, |r| offset.wrapping_add(r as i64));
+            self.integrate(start, residuals, count, out, |r| offset.wrapping_add(r as i64));
         }
     }
 
     #[inline]
     fn integrate(
         &self,
+        start: i64,
         residuals: &[u64],
         count: usize,
         out: &mut Vec<i64>,
         signed: impl Fn(u64) -> i64,
     ) {
-        let (slope, mut value) = (self.slope, 0_i64);
+        let (slope, mut value) = (self.slope, start);
         if self.order != Order::Raw {
-            out.push(0);
+            out.push(start);
         }
         match self.order {
-            Order::Raw => out.extend(residuals.iter().map(|&r| signed(r))),
+            Order::Raw => out.extend(residuals.iter().map(|&r| start.wrapping_add(signed(r)))),
             Order::Delta => out.extend(residuals.iter().map(|&r| {
                 value = value.wrapping_add(signed(r));
                 value
             })),
             Order::DeltaOfDelta => {
+                value = value.wrapping_add(slope);
                 if count > 1 {
-                    out.push(slope);
+                    out.push(value);
                 }
                 let mut step = slope;
-                value = slope;
                 out.extend(residuals.iter().map(|&r| {
                     step = step.wrapping_add(signed(r));
                     value = value.wrapping_add(step);

@@ -104,26 +104,12 @@ fn encode_block(block: &[u64], width: usize, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends `count` residuals to `out`.
-pub(super) fn decode(
-    reader: &mut Reader<'_>,
-    count: usize,
-    out: &mut Vec<u64>,
-) -> Result<(), DecodeError> {
-    let mut left = count;
-    while left > 0 {
-        let length = left.min(BLOCK_VALUES);
-        decode_block(reader, length, out)?;
-        left -= length;
-    }
-    Ok(())
+/// Fills `out` with as many residuals.
+pub(super) fn decode(reader: &mut Reader<'_>, out: &mut [u64]) -> Result<(), DecodeError> {
+    out.chunks_mut(BLOCK_VALUES).try_for_each(|block| decode_block(reader, block))
 }
 
-fn decode_block(
-    reader: &mut Reader<'_>,
-    count: usize,
-    out: &mut Vec<u64>,
-) -> Result<(), DecodeError> {
+fn decode_block(reader: &mut Reader<'_>, block: &mut [u64]) -> Result<(), DecodeError> {
     let width = usize::from(reader.u8()?);
     if width > WIDTH_MAX && width != 64 {
         return Err(DecodeError::Invalid {
@@ -132,14 +118,12 @@ fn decode_block(
             expected: "at most 56, or 64",
         });
     }
-    let patches = reader.length("patches", count)?;
+    let patches = reader.length("patches", block.len())?;
     let mut patching = reader.clone();
     for _ in 0..2 * patches {
         reader.varint()?;
     }
-    let start = out.len();
-    unpack(reader.bytes((count * width).div_ceil(8))?, width, count, out);
-    let block = out.get_mut(start..).unwrap_or_default();
+    unpack(reader.bytes((block.len() * width).div_ceil(8))?, width, block);
     let mut next = 0;
     for _ in 0..patches {
         let position = patching.length("patch position", BLOCK_VALUES)? + next;
@@ -155,16 +139,20 @@ fn decode_block(
     Ok(())
 }
 
-/// Appends `count` values of `width` bits; `packed` holds exactly these.
-fn unpack(packed: &[u8], width: usize, count: usize, out: &mut Vec<u64>) {
+/// Fills `out` with values of `width` bits; `packed` holds exactly these.
+fn unpack(packed: &[u8], width: usize, out: &mut [u64]) {
     if width == 0 {
-        out.resize(out.len() + count, 0);
+        out.fill(0);
     } else if width == 64 {
-        out.extend(packed.as_chunks::<8>().0.iter().map(|bytes| u64::from_le_bytes(*bytes)));
+        for (value, bytes) in out.iter_mut().zip(packed.as_chunks::<8>().0) {
+            *value = u64::from_le_bytes(*bytes);
+        }
     } else {
-        let from = unpack_groups(packed, width, count / 8, out);
+        let from = unpack_groups(packed, width, out);
         let mask = u64::MAX >> (64 - width);
-        out.extend((from..count).map(|index| window(packed, index * width) & mask));
+        for (index, value) in out.iter_mut().enumerate().skip(from) {
+            *value = window(packed, index * width) & mask;
+        }
     }
 }
 
@@ -172,28 +160,27 @@ fn unpack(packed: &[u8], width: usize, count: usize, out: &mut Vec<u64>) {
 /// eight more for the last one's window.
 const GROUP_BYTES: usize = WIDTH_MAX + 8;
 
-/// Appends groups of eight values of `W` bits, which end at whole bytes, while they and their
+/// Fills groups of eight values of `W` bits, which end at whole bytes, while they and their
 /// windows lie inside `packed`. Returns how many values. With the width known, every offset and
 /// shift is a constant.
-fn unpack_width<const W: usize>(packed: &[u8], groups: usize, out: &mut Vec<u64>) -> usize {
+fn unpack_width<const W: usize>(packed: &[u8], out: &mut [u64]) -> usize {
     let mask = u64::MAX >> (64 - W);
     let mut done = 0;
-    while done < groups {
+    for group in out.as_chunks_mut::<8>().0 {
         let rest = packed.get(done * W..).unwrap_or_default();
         let Some(bytes) = rest.first_chunk::<GROUP_BYTES>() else { break };
-        let group: [u64; 8] = std::array::from_fn(|i| window(bytes, i * W) & mask);
-        out.extend_from_slice(&group);
+        *group = std::array::from_fn(|index| window(bytes, index * W) & mask);
         done += 1;
     }
     8 * done
 }
 
 /// [`unpack_width`] of a width known only now.
-fn unpack_groups(packed: &[u8], width: usize, groups: usize, out: &mut Vec<u64>) -> usize {
+fn unpack_groups(packed: &[u8], width: usize, out: &mut [u64]) -> usize {
     macro_rules! dispatch {
         ($($width:literal)*) => {
             match width {
-                $($width => unpack_width::<$width>(packed, groups, out),)*
+                $($width => unpack_width::<$width>(packed, out),)*
                 _ => 0,
             }
         };
@@ -226,8 +213,8 @@ mod tests {
     fn round_trip(values: &[u64]) {
         let mut out = Vec::new();
         Packing::of(values).encode(values, &mut out);
-        let (mut reader, mut back) = (Reader::new(&out), Vec::new());
-        decode(&mut reader, values.len(), &mut back).unwrap();
+        let (mut reader, mut back) = (Reader::new(&out), vec![7; values.len()]);
+        decode(&mut reader, &mut back).unwrap();
         assert_eq!(reader.finish("test"), Ok(()));
         assert_eq!(back, values);
     }

@@ -144,7 +144,7 @@ mod tests {
     fn jitter_of_milliseconds_costs_bits() {
         // A fixed multiplicative sequence stands for the jitter: 0 to 3 ms around each second.
         let jittered: Vec<i64> = (0..1024)
-            .map(|i| i * 1_000_000_000 + ((i * 2_654_435_761) >> 7 & 3) * 1_000_000)
+            .map(|i| i * 1_000_000_000 + (((i * 2_654_435_761) >> 7) & 3) * 1_000_000)
             .collect();
         assert!(round_trip(&jittered) < 1024 * 3 / 8);
     }
