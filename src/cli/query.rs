@@ -86,7 +86,7 @@ impl Query {
         }
         let work = answer.work;
         screen.line(format!(
-            "\n{} series, {} chunks answered from statistics, {} decoded ({} samples), {}",
+            "\n{} series; {} chunks from statistics, {} decoded ({} samples); {}",
             figures::count(work.series),
             figures::count(work.chunks_from_statistics),
             figures::count(work.chunks_decoded),

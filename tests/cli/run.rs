@@ -5,26 +5,26 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 #[derive(Debug)]
-pub struct Ended {
-    pub code: i32,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Ended {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Ended {
     /// What it printed, where it ended well.
-    pub fn success(self) -> String {
+    pub(crate) fn success(self) -> String {
         assert_eq!(self.code, 0, "{self:?}");
         self.stdout
     }
 }
 
-pub fn icecore(arguments: &[&str]) -> Ended {
+pub(crate) fn icecore(arguments: &[&str]) -> Ended {
     fed(arguments, b"")
 }
 
 /// With bytes on its stdin.
-pub fn fed(arguments: &[&str], stdin: &[u8]) -> Ended {
+pub(crate) fn fed(arguments: &[&str], stdin: &[u8]) -> Ended {
     let mut child = Command::new(env!("CARGO_BIN_EXE_icecore"))
         .args(arguments)
         .env_remove("ICECORE_DB")
@@ -47,13 +47,13 @@ pub fn fed(arguments: &[&str], stdin: &[u8]) -> Ended {
 }
 
 /// Its answer to programs.
-pub fn json(arguments: &[&str]) -> serde_json::Value {
+pub(crate) fn json(arguments: &[&str]) -> serde_json::Value {
     let text = icecore(arguments).success();
     assert_eq!(text.lines().count(), 1, "{text}");
     serde_json::from_str(&text).unwrap()
 }
 
-pub fn largest_file(directory: &Path) -> PathBuf {
+pub(crate) fn largest_file(directory: &Path) -> PathBuf {
     let mut directories = vec![directory.to_owned()];
     let mut largest = (0, PathBuf::new());
     while let Some(directory) = directories.pop() {
