@@ -158,7 +158,7 @@ fn time_axis(view: &View, buffer: &mut Buffer, axis: Style) {
     ];
     let days = view.width() > 2.0 * 86_400.0;
     // "11-23 14:10" or "14:10:00", and air.
-    let ticks_max = f64::from(view.plot.width) / if days { 14.0 } else { 12.0 };
+    let ticks_max = f64::from(view.plot.width) / if days { 14.0 } else { 11.5 };
     #[expect(clippy::cast_precision_loss, reason = "at most a year of seconds")]
     let step = STEPS_S.into_iter().find(|&step| view.width() / step as f64 <= ticks_max);
     let step = step.unwrap_or(31_536_000).saturating_mul(1_000_000_000);
@@ -244,7 +244,7 @@ struct Scale {
 }
 
 impl Scale {
-    /// Ticks at 1, 2 or 5 times a power of ten (of two for bytes), at most five of them; zero is
+    /// Ticks at 1, 2 or 5 times a power of ten (of two for bytes), at most six or so of them; zero is
     /// shown where it is near.
     fn around(min: f64, max: f64, unit: &str) -> Self {
         let (mut min, mut max) = (min, max);
@@ -258,7 +258,7 @@ impl Scale {
             let margin = if max == 0.0 { 1.0 } else { max.abs() * 0.1 };
             (min, max) = if min == 0.0 { (0.0, margin) } else { (min - margin, max + margin) };
         }
-        let rough = (max - min) / 4.0;
+        let rough = (max - min) / 5.0;
         let step = if unit.starts_with("bytes") {
             2f64.powf(rough.log2().ceil())
         } else {

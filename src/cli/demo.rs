@@ -152,7 +152,7 @@ impl Seen {
             self.text_bytes as f64 / disk,
         ))?;
         screen.line("Where did the processors' time go? (seconds per second, by mode)")?;
-        query::show(screen, engine, SELECTOR, &self.answer, Some(STEP))?;
+        query::show(screen, engine, &Selector::parse(SELECTOR)?, &self.answer, Some(STEP))?;
         screen.line(format!(
             "\nAnswered in {}: {} series, {} samples decoded.",
             figures::length(self.query),

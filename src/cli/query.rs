@@ -11,7 +11,7 @@ use super::table::Columns;
 use super::{Common, Failure, figures, open_to_read};
 use crate::engine::Engine;
 use crate::integration::notation::Rfc3339;
-use crate::model::Selector;
+use crate::model::{MatchOp, Matcher, Selector};
 use crate::query::{Answer, Function, Group, GroupKey, Grouping, Limits, Request};
 use crate::time::TimeRange;
 
@@ -78,7 +78,7 @@ impl Query {
             screen.json(&to_json(&self.selector, &answer, request.step))?;
             return Ok(());
         }
-        show(screen, &engine, &self.selector, &answer, request.step)?;
+        show(screen, &engine, &selector, &answer, request.step)?;
         if self.windows {
             windows_table(screen, &answer)?;
         } else {
@@ -86,7 +86,7 @@ impl Query {
         }
         let work = answer.work;
         screen.line(format!(
-            "\n{} series, {} chunks answered from statistics, {} decoded ({} samples), {}",
+            "\n{} series; {} chunks from statistics, {} decoded ({} samples); {}",
             figures::count(work.series),
             figures::count(work.chunks_from_statistics),
             figures::count(work.chunks_decoded),
@@ -134,7 +134,7 @@ impl Query {
 }
 
 /// The shortest round step that gives at most [`WINDOWS_WANTED`] windows.
-pub(super) fn round_step(range: TimeRange) -> Duration {
+fn round_step(range: TimeRange) -> Duration {
     const STEPS_S: [u64; 18] = [
         1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 21_600, 43_200, 86_400,
         604_800,
@@ -149,7 +149,7 @@ pub(super) fn round_step(range: TimeRange) -> Duration {
 pub(super) fn show(
     screen: &mut Screen,
     engine: &Engine,
-    selector: &str,
+    selector: &Selector,
     answer: &Answer,
     step: Option<Duration>,
 ) -> Result<(), Failure> {
@@ -163,7 +163,7 @@ pub(super) fn show(
         screen.line("no samples in the range")?;
         return Ok(());
     }
-    let unit = unit(engine, answer, function);
+    let unit = unit(engine, selector, answer, function);
     let lines = if answer.windows.len() > 1 {
         chart::draw(
             &curves(answer),
@@ -226,29 +226,33 @@ fn name(key: &GroupKey, groups: &[Group]) -> String {
     }
 }
 
-/// What the values of a function over the answer's metric are of; empty where unknown or mixed.
-fn unit(engine: &Engine, answer: &Answer, function: Function) -> String {
-    let mut metrics: Vec<&str> = answer
-        .groups
+/// What the values of a function over the answer's metrics are of; empty where unknown or mixed.
+fn unit(engine: &Engine, selector: &Selector, answer: &Answer, function: Function) -> String {
+    let named = selector
+        .matchers()
         .iter()
-        .filter_map(|group| match &group.key {
-            GroupKey::Series(series) => Some(series.name()),
-            GroupKey::Labels(_) => None,
+        .filter(|matcher| matcher.name() == "__name__" && matcher.op() == MatchOp::Equal);
+    let keys = answer.groups.iter().filter_map(|group| match &group.key {
+        GroupKey::Series(series) => Some(series.name()),
+        GroupKey::Labels(_) => None,
+    });
+    let metrics = named.map(Matcher::value).chain(keys);
+    let mut units: Vec<String> = metrics
+        .map(|metric| {
+            let given = engine.metadata(metric).map(|metadata| metadata.unit);
+            let given = given.filter(|unit| !unit.is_empty());
+            given.unwrap_or_else(|| unit_of_name(metric).to_owned())
         })
         .collect();
-    metrics.dedup();
-    let given = engine.metadata(metrics.first().copied().unwrap_or_default());
-    match (metrics.as_slice(), given) {
-        ([metric], given) => {
-            let unit = given.map(|metadata| metadata.unit).filter(|unit| !unit.is_empty());
-            of_function(&unit.unwrap_or_else(|| unit_of_name(metric).to_owned()), function)
-        }
+    units.dedup();
+    match units.as_slice() {
+        [unit] => of_function(unit, function),
         _ => String::new(),
     }
 }
 
 /// By Prometheus' naming rules the unit stands at the name's end, before `_total`.
-pub(super) fn unit_of_name(metric: &str) -> &'static str {
+fn unit_of_name(metric: &str) -> &'static str {
     let stem = metric.strip_suffix("_total").unwrap_or(metric);
     ["seconds", "bytes", "celsius", "volts", "amperes", "joules", "watts"]
         .into_iter()
@@ -256,7 +260,7 @@ pub(super) fn unit_of_name(metric: &str) -> &'static str {
         .unwrap_or("")
 }
 
-pub(super) fn of_function(unit: &str, function: Function) -> String {
+fn of_function(unit: &str, function: Function) -> String {
     match (function, unit) {
         (Function::Count, _) | (Function::Rate, "") => String::new(),
         (Function::Rate, "seconds") => "s/s".to_owned(),
@@ -387,5 +391,29 @@ fn number(value: f64) -> Value {
         json!(if value > 0.0 { "+Inf" } else { "-Inf" })
     } else {
         json!(value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Timestamp;
+
+    #[test]
+    fn units_come_from_names_and_follow_the_function() {
+        assert_eq!(unit_of_name("node_cpu_seconds_total"), "seconds");
+        assert_eq!(unit_of_name("node_memory_MemFree_bytes"), "bytes");
+        assert_eq!(unit_of_name("bytes"), "");
+        assert_eq!(of_function("seconds", Function::Rate), "s/s");
+        assert_eq!(of_function("bytes", Function::Rate), "bytes/s");
+        assert_eq!(of_function("bytes", Function::Count), "");
+    }
+
+    #[test]
+    fn the_default_step_is_round_and_gives_a_chart_of_windows() {
+        for (seconds, step) in [(1, 1), (1_800, 15), (86_400, 900), (31_536_000, 604_800)] {
+            let range = TimeRange::new(Timestamp(0), Timestamp::from_secs(seconds));
+            assert_eq!(round_step(range).as_secs(), step, "{seconds} s");
+        }
     }
 }

@@ -18,6 +18,9 @@ impl Columns {
             names.iter().map(|name| name.trim_start_matches('>').to_owned()).collect();
         let header = columns.cells(header);
         columns.table.set_header(header);
+        if let Some(first) = columns.table.column_mut(0) {
+            first.set_padding((0, 1));
+        }
         columns
     }
 
