@@ -7,8 +7,24 @@ use std::path::{Path, PathBuf};
 
 /// The rooms in layer order: a room imports only rooms that stand before it.
 const ROOMS: [&str; 18] = [
-    "error", "time", "model", "aggregate", "codec", "fs", "segment", "store", "index", "part", "wal",
-    "head", "catalog", "options", "query", "engine", "integration", "cli",
+    "error",
+    "time",
+    "model",
+    "aggregate",
+    "codec",
+    "fs",
+    "segment",
+    "store",
+    "index",
+    "part",
+    "wal",
+    "head",
+    "catalog",
+    "options",
+    "query",
+    "engine",
+    "integration",
+    "cli",
 ];
 const FILE_LINES_MAX: usize = 500;
 

@@ -116,11 +116,11 @@ impl Snapshot {
     #[must_use]
     pub fn time_bounds(&self) -> Option<(Timestamp, Timestamp)> {
         let lanes = self.lanes.iter().filter_map(Lane::bounds);
-        let late = self.late.values().filter_map(|late| {
-            Some((*late.first_key_value()?.0, *late.last_key_value()?.0))
-        });
-        let (first, last) =
-            lanes.chain(late).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))?;
+        let late = self
+            .late
+            .values()
+            .filter_map(|late| Some((*late.first_key_value()?.0, *late.last_key_value()?.0)));
+        let (first, last) = lanes.chain(late).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))?;
         Some((Timestamp(first), Timestamp(last)))
     }
 
