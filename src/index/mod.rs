@@ -94,6 +94,10 @@ impl Index {
             return ids;
         }
         let mut state = self.write();
+        // Growing step by step would hash every series twice over.
+        let new = known.iter().filter(|known| known.is_none()).count();
+        state.ids.reserve(new);
+        state.series.reserve(new);
         let pairs = known.into_iter().zip(series);
         pairs
             .map(|(known, series)| known.unwrap_or_else(|| state.intern(Arc::new(series))))

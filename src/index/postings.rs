@@ -55,11 +55,15 @@ impl Posting {
         }
     }
 
-    fn insert(&mut self, id: u32) {
+    /// Adds an id above all those there.
+    fn push(&mut self, id: u32) {
         match self {
             Self::One(first) => *self = Self::Many([*first, id].into_iter().collect()),
             Self::Many(ids) => {
-                ids.insert(id);
+                // Appending spares a search, and fails only for an id that does not ascend.
+                if ids.try_push(id).is_err() {
+                    ids.insert(id);
+                }
             }
         }
     }
@@ -240,7 +244,7 @@ impl Postings {
         if let Some(posting) = label.and_then(|label| label.postings.get_mut(slot as usize)) {
             let first = matches!(posting, Posting::One(_));
             self.memory_bytes += if first { BITMAP_BYTES } else { 2 };
-            posting.insert(id);
+            posting.push(id);
         }
     }
 }

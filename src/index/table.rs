@@ -553,7 +553,7 @@ mod tests {
     #[test]
     fn golden_bytes_read_forever() {
         // Taken apart in docs/format.md.
-        let golden = "49435354014f000000991bdc4308002f2f0003000400020001000100020001001\
+        let golden = "49435354014f0000007995672b082f002f0003000400020001000100020001001\
                       16a6f627a6f6e6575706162c3a973576865746865722069742069732075702e\
                       001a0201030301020100010002000100010200000002000201000002";
         let hex: String = small_table().iter().map(|byte| format!("{byte:02x}")).collect();
