@@ -33,12 +33,22 @@ impl Health {
         self.latched.get()
     }
 
+    /// For the writers' side.
+    ///
     /// # Errors
     /// [`Error::Closed`] or [`Error::ReadOnly`] where no writes are taken.
     pub(super) fn check_writable(&self) -> Result<()> {
         if self.closed.load(Ordering::Relaxed) {
             return Err(Error::Closed);
         }
+        self.check_latch()
+    }
+
+    /// For the engine's own threads, which still finish what was sent before the engine closed.
+    ///
+    /// # Errors
+    /// [`Error::ReadOnly`] where a failure forbids writes.
+    pub(super) fn check_latch(&self) -> Result<()> {
         match self.latched.get() {
             Some(cause) => Err(Error::ReadOnly { cause: cause.clone() }),
             None => Ok(()),

@@ -143,7 +143,7 @@ impl Ingest {
 
     /// Takes the batches in, unless writes are refused.
     fn take_in(&mut self, batches: &[Batch]) -> Result<()> {
-        self.shared.health.check_writable()?;
+        self.shared.health.check_latch()?;
         if batches.is_empty() && self.log.pending_bytes() == 0 {
             return Ok(());
         }
@@ -212,7 +212,7 @@ impl Ingest {
     }
 
     fn freeze_is_due(&self) -> bool {
-        if self.shared.health.check_writable().is_err() {
+        if self.shared.health.check_latch().is_err() {
             return false;
         }
         let options = &self.shared.options;
@@ -236,7 +236,7 @@ impl Ingest {
 
     fn prepare_freeze(&mut self) -> Result<Job> {
         self.committer.wait_idle();
-        self.shared.health.check_writable()?;
+        self.shared.health.check_latch()?;
         if !self.shared.live.read().head.is_empty() {
             // The frozen head's log files end here, so that the commit can cut them all.
             let rotated = self.log.rotate();
