@@ -72,6 +72,7 @@ fn queries(criterion: &mut Criterion) {
         ("decoded/rate by job, 1 h", &sources, request(3600, "rate", jobs())),
         ("decoded/stddev by job, 1 h", &sources, request(3600, "stddev", jobs())),
         ("decoded/p99 by job, 1 h", &sources, request(3600, "p99", jobs())),
+        ("decoded/p99 of all, 1 h", &sources, request(3600, "p99", all())),
         ("statistics/avg by series, 24 h", &sources, request(86_400, "avg", Grouping::Series)),
         ("statistics/avg by series, 1 h", &hourly, request(3600, "avg", Grouping::Series)),
         ("statistics/rate by job, 1 h", &hourly, request(3600, "rate", jobs())),

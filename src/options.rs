@@ -222,9 +222,8 @@ impl Options {
     }
 
     fn check_rules(&self) -> Result<()> {
-        let invalid = |option, reason: &str| {
-            Err(Error::InvalidOption { option, reason: reason.to_owned() })
-        };
+        let invalid =
+            |option, reason: &str| Err(Error::InvalidOption { option, reason: reason.to_owned() });
         if self.gate.sampling.iter().any(|rule| rule.interval.is_zero()) {
             return invalid("gate.sampling", "an interval must be at least 1 ns");
         }

@@ -203,3 +203,59 @@ pub fn decode(bytes: &[u8]) -> Result<Catalog, crate::DecodeError> {
     catalog.check().map_err(foreign)?;
     Ok(catalog)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(id: u64, rank: u64) -> PartEntry {
+        PartEntry {
+            id,
+            rank,
+            window: TimeRange::new(Timestamp(0), Timestamp(100)),
+            first: Timestamp(0),
+            last: Timestamp(99),
+            samples: 1,
+            series: 1,
+            segments: 1,
+            bytes: 1,
+            meta_crc: 0,
+            store: 0,
+        }
+    }
+
+    #[test]
+    fn edits_make_new_catalogs_and_ids_are_never_used_again() {
+        let empty = Catalog::new(1, Timestamp(0), 100);
+        let two = empty.with_added(&[part(2, 5), part(1, 9)], 9).unwrap();
+        assert_eq!(two.parts.iter().map(|part| part.id).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!((two.next_part, two.part(2).unwrap().rank, two.part(3)), (3, 5, None));
+        let gone = two.with_removed(&[1, 2]).unwrap();
+        assert_eq!((gone.parts.len(), gone.next_part, gone.watermark), (0, 3, 9));
+        assert!(gone.with_added(&[part(2, 9)], 9).is_err());
+        assert!(empty.parts.is_empty());
+    }
+
+    #[test]
+    fn what_breaks_an_invariant_is_refused() {
+        let store = Catalog::new(1, Timestamp(0), 100).with_added(&[part(1, 5)], 5).unwrap();
+        assert!(store.with_removed(&[2]).is_err());
+        assert!(store.with_added(&[], 4).is_err(), "the watermark falls");
+        assert!(store.with_added(&[part(2, 7)], 6).is_err(), "a rank above the watermark");
+        assert!(store.with_added(&[part(2, 5), part(2, 5)], 5).is_err(), "an id twice");
+        let spoil: [fn(&mut PartEntry); 6] = [
+            |part| part.last = Timestamp(100),
+            |part| part.first = Timestamp(-1),
+            |part| (part.first, part.last) = (part.last, part.first),
+            |part| part.samples = 0,
+            |part| part.series = 0,
+            |part| part.segments = 0,
+        ];
+        for (at, spoil) in spoil.iter().enumerate() {
+            let mut spoilt = part(2, 5);
+            spoil(&mut spoilt);
+            assert!(store.with_added(&[spoilt], 5).is_err(), "{at}");
+        }
+        assert!(Catalog::new(1, Timestamp(0), 0).with_added(&[], 0).is_err());
+    }
+}

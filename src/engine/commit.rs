@@ -145,10 +145,7 @@ fn write_parts(
     let groups = head.groups();
     let columns: Vec<Column<'_>> = groups
         .iter()
-        .map(|group| Column {
-            timestamps: group.timestamps(),
-            series: group.series().len() as u64,
-        })
+        .map(|group| Column { timestamps: group.timestamps(), series: group.series().len() as u64 })
         .collect();
     let windows = partition::windows(&columns, catalog.partition_ns);
     let limits = SegmentLimits {
@@ -205,7 +202,8 @@ fn write_part(
     let slices = groups.iter().zip(rows);
     let slices: Vec<_> = slices.filter(|(_, rows)| !rows.is_empty()).collect();
     let table = series_table(shared, slices.iter().flat_map(|(group, _)| group.series()));
-    let mut ordered: Vec<(SeriesId, u32)> = (0..).zip(&table).map(|(i, &(_, id))| (id, i)).collect();
+    let mut ordered: Vec<(SeriesId, u32)> =
+        (0..).zip(&table).map(|(i, &(_, id))| (id, i)).collect();
     ordered.sort_unstable();
     let ordinal = |id: SeriesId| {
         let found = ordered.binary_search_by_key(&id, |&(id, _)| id).ok()?;
@@ -263,8 +261,7 @@ fn series_table<'a>(
     shared: &Shared,
     ids: impl Iterator<Item = &'a SeriesId>,
 ) -> Vec<(Arc<Series>, SeriesId)> {
-    let mut table: Vec<_> =
-        ids.filter_map(|&id| Some((shared.index.series(id)?, id))).collect();
+    let mut table: Vec<_> = ids.filter_map(|&id| Some((shared.index.series(id)?, id))).collect();
     table.sort_unstable_by(|a, b| a.0.cmp(&b.0));
     table
 }

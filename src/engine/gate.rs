@@ -224,9 +224,9 @@ impl Gate {
     pub(super) fn bucket(&self, source: &str) -> Option<Arc<Bucket>> {
         let limit = self.options.rate?;
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        let bucket = buckets.entry(source.to_owned()).or_insert_with(|| {
-            Arc::new(Bucket { limit, full_at: AtomicI64::new(i64::MIN) })
-        });
+        let bucket = buckets
+            .entry(source.to_owned())
+            .or_insert_with(|| Arc::new(Bucket { limit, full_at: AtomicI64::new(i64::MIN) }));
         Some(Arc::clone(bucket))
     }
 
@@ -239,7 +239,8 @@ impl Gate {
     /// The last nanosecond of time never comes in: no half-open range could name it.
     pub(super) fn window(&self, now: Option<Timestamp>) -> Window {
         let bound = |duration: Option<_>| now.zip(duration);
-        let oldest = bound(self.options.past).map_or(i64::MIN, |(t, past)| t.saturating_sub(past).0);
+        let oldest =
+            bound(self.options.past).map_or(i64::MIN, |(t, past)| t.saturating_sub(past).0);
         let newest =
             bound(self.options.future).map_or(i64::MAX, |(t, future)| t.saturating_add(future).0);
         Window { oldest, newest: newest.min(i64::MAX - 1) }
@@ -283,7 +284,8 @@ mod tests {
     #[test]
     fn a_sampler_passes_the_first_of_each_interval() {
         let sampler = Sampler { interval: 10, latest: AtomicI64::new(i64::MIN) };
-        let passed: Vec<i64> = [-5, -1, 0, 3, 9, 10, 35, 20, 40].into_iter().filter(|&t| sampler.passes(t)).collect();
+        let passed: Vec<i64> =
+            [-5, -1, 0, 3, 9, 10, 35, 20, 40].into_iter().filter(|&t| sampler.passes(t)).collect();
         assert_eq!(passed, [-5, 0, 10, 35, 40]);
     }
 }

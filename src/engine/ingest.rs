@@ -66,7 +66,8 @@ impl Ingest {
         committer: Committer,
     ) -> Self {
         let now = Instant::now();
-        let self_metrics = shared.options.self_metrics.map(|every| SelfMetrics::new(&shared, every));
+        let self_metrics =
+            shared.options.self_metrics.map(|every| SelfMetrics::new(&shared, every));
         let head_since = (!shared.live.read().head.is_empty()).then_some(now);
         let space = SpaceGuard { checked: now, log_bytes: 0 };
         let mut ingest = Self {

@@ -45,9 +45,8 @@ pub(super) fn windows(columns: &[Column<'_>], partition_ns: i64) -> Vec<TimeRang
     while let Some(first) = from {
         let window = aligned(first, longest);
         split(columns, window, partition_ns, &mut windows);
-        let next = columns.iter().filter_map(|column| {
-            column.timestamps.get(column.rows(window).end)
-        });
+        let next =
+            columns.iter().filter_map(|column| column.timestamps.get(column.rows(window).end));
         from = next.min().copied();
     }
     windows

@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use super::Environment;
 use super::commit::commit;
 use super::gate::Gate;
 use super::health::Health;
 use super::shared::{Counters, EngineToken, Groups, Live, Shared, parts_dir};
-use super::Environment;
 use crate::catalog::{self, Catalog, PartEntry};
 use crate::error::{DecodeError, Error, Result};
 use crate::fs::{Fs, FsLock, LockMode};
@@ -116,7 +116,7 @@ pub(super) fn open_part(
 fn lock(fs: &dyn Fs, dir: &Path, read_only: bool) -> Result<Option<Box<dyn FsLock>>> {
     let path = dir.join(LOCK_FILE);
     if !read_only {
-        fs.create_dir_all(dir)?;
+        create_parents(fs, dir)?;
         return fs.lock(&path, LockMode::Exclusive).map(Some);
     }
     if fs.file_bytes(&path)?.is_none() {
@@ -143,7 +143,32 @@ fn load_catalog(
     let catalog = Catalog::new(store_id, now, duration_nanos(options.partition));
     fs.create_dir_all(&parts_dir(dir))?;
     catalog::save(&**fs, dir, &catalog)?;
+    // The directory's own name must survive a power cut as what is in it does.
+    fs.sync_dir(parent(dir))?;
     Ok(catalog)
+}
+
+/// The directory that holds `path`'s name.
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => path,
+    }
+}
+
+/// Creates `dir` and its missing parents, their names durable but for `dir`'s own.
+fn create_parents(fs: &dyn Fs, dir: &Path) -> Result<()> {
+    let ancestors = dir.ancestors().skip(1).take_while(|path| !path.as_os_str().is_empty());
+    let mut missing = Vec::new();
+    for ancestor in ancestors {
+        if fs.file_bytes(ancestor)?.is_some() {
+            break;
+        }
+        missing.push(ancestor);
+    }
+    fs.create_dir_all(dir)?;
+    missing.into_iter().try_for_each(|made| fs.sync_dir(parent(made)))
 }
 
 /// Replays the log into the head, committing whenever the head is full.

@@ -49,8 +49,10 @@ impl SelfMetrics {
     pub(super) fn new(shared: &Shared, every: Duration) -> Self {
         let plain = COUNTERS.iter().chain(&GAUGES).map(|metric| (metric, None));
         let refused = Reason::ALL.into_iter().map(|reason| (&REFUSED, Some(reason)));
-        let ids: Box<[SeriesId]> =
-            plain.chain(refused).filter_map(|(metric, reason)| intern(shared, metric, reason)).collect();
+        let ids: Box<[SeriesId]> = plain
+            .chain(refused)
+            .filter_map(|(metric, reason)| intern(shared, metric, reason))
+            .collect();
         Self { every, last: Instant::now(), group: shared.groups.of(ids) }
     }
 

@@ -59,8 +59,7 @@ pub(super) fn collect(shared: &Shared) -> Result<Stats> {
         });
         stats.collect::<Result<_>>()
     })?;
-    let head_samples: u64 =
-        view.frozen.iter().chain([&view.head]).map(|head| head.samples()).sum();
+    let head_samples: u64 = view.frozen.iter().chain([&view.head]).map(|head| head.samples()).sum();
     let log_dir = shared.log_dir();
     let log_bytes = match shared.fs.file_bytes(&log_dir)? {
         Some(_) => tree_bytes(&*shared.fs, &log_dir)?,

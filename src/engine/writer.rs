@@ -162,7 +162,9 @@ impl Writer {
         });
         let ids: Box<[SeriesId]> = match &distinct {
             None => handles.iter().map(SeriesHandle::id).collect(),
-            Some(kept) => kept.iter().filter_map(|&i| handles.get(i)).map(SeriesHandle::id).collect(),
+            Some(kept) => {
+                kept.iter().filter_map(|&i| handles.get(i)).map(SeriesHandle::id).collect()
+            }
         };
         let engine = handles.iter().all(|handle| handle.engine == self.shared.token);
         ScrapeHandle(Arc::new(Scrape {

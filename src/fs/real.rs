@@ -18,11 +18,20 @@ struct RealFile {
     path: PathBuf,
 }
 
-/// The open file carries the lock; closing it releases it.
+/// The open file carries the lock.
 #[derive(Debug)]
-struct RealLock(#[expect(dead_code, reason = "held for its drop")] File);
+struct RealLock(File);
 
 impl FsLock for RealLock {}
+
+impl Drop for RealLock {
+    /// Closing the file would not do: a child of the host that was forked and has not yet executed
+    /// its program holds the same open file, and with it the lock.
+    fn drop(&mut self) {
+        // There is no one to tell, and nothing to do about it.
+        let _ = self.0.unlock();
+    }
+}
 
 fn open(operation: &'static str, options: &OpenOptions, path: &Path) -> Result<Box<dyn FsFile>> {
     let file = options.open(path).map_err(|source| Error::io(operation, path, source))?;

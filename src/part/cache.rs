@@ -11,8 +11,9 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
+use crate::aggregate::Partial;
 use crate::error::Result;
-use crate::segment::Segment;
+use crate::segment::{Chunk, Segment};
 use crate::store::PartStore;
 
 /// Bounds of a [`PartCache`].
@@ -97,6 +98,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// What an open segment takes: its bytes, and its directory decoded.
+fn memory_bytes(segment: &Segment, bytes: u32) -> u64 {
+    let chunks = segment.chunks().len() * (size_of::<Chunk>() + size_of::<Partial>());
+    let columns = size_of_val(segment.timestamp_columns());
+    u64::from(bytes) + (chunks + columns) as u64
+}
+
 impl fmt::Debug for PartCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (limits, stats) = (self.limits, self.stats());
@@ -139,10 +147,11 @@ impl PartCache {
         self.next_tenant.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// The slot's segment, loaded where it is not there.
+    /// The slot's segment, of so many encoded bytes, loaded where it is not there.
     pub(super) fn segment(
         &self,
         slot: &Arc<Slot>,
+        bytes: u32,
         load: impl FnOnce() -> Result<Segment>,
     ) -> Result<Arc<Segment>> {
         if let Some(segment) = slot.get() {
@@ -157,7 +166,7 @@ impl PartCache {
         self.loads.fetch_add(1, Ordering::Relaxed);
         slot.used.store(true, Ordering::Relaxed);
         slot.set(Some(Arc::clone(&segment)));
-        self.keep(slot, segment.memory_bytes() as u64);
+        self.keep(slot, memory_bytes(&segment, bytes));
         Ok(segment)
     }
 

@@ -15,6 +15,8 @@
 mod cache;
 mod directory;
 mod meta;
+#[cfg(test)]
+mod tests;
 mod verify;
 mod write;
 
@@ -89,7 +91,11 @@ impl Part {
         let (meta, table) = meta::decode(&file).map_err(corrupt)?;
         if meta.id != id {
             let expected = "the number that names the directory";
-            return Err(corrupt(DecodeError::Invalid { what: "part id", found: meta.id, expected }));
+            return Err(corrupt(DecodeError::Invalid {
+                what: "part id",
+                found: meta.id,
+                expected,
+            }));
         }
         let table = table::decode(table).map_err(corrupt)?;
         if table.len() != meta.series as usize {
@@ -149,7 +155,8 @@ impl Part {
     /// The store's failure; [`Error::Corrupt`] where it is not the segment that was written.
     pub fn segment(&self, number: u32) -> Result<Arc<Segment>> {
         let slot = self.slots.get(number as usize).ok_or_else(|| self.no_segment(number))?;
-        self.cache.segment(slot, || {
+        let bytes = self.meta.segments.get(number as usize).map_or(0, |entry| entry.bytes);
+        self.cache.segment(slot, bytes, || {
             let store = self.cache.store(self.tenant, &self.opening, || self.open_store())?;
             self.load(store.as_ref(), number)
         })
@@ -200,9 +207,7 @@ impl Part {
             found: u64::from(index),
             expected: "one of the segment's",
         });
-        found
-            .and_then(|chunk| read(&segment, chunk))
-            .map_err(|source| self.corrupt(number, source))
+        found.and_then(|chunk| read(&segment, chunk)).map_err(|source| self.corrupt(number, source))
     }
 }
 

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::Function;
 use super::answer::{Answer, Group, GroupKey};
-use super::fold::Row;
+use super::fold::{Finished, Row};
 use super::meter::Meter;
 use super::request::{Grouping, Request};
 use super::scan::{Located, Reader, runs};
@@ -17,10 +17,11 @@ use crate::error::Result;
 use crate::model::{Series, SeriesId};
 use crate::segment::ChunkSource;
 
-/// Most series of one task within a group. Fixed, so that sums are taken in the same order
-/// whatever the number of threads; small enough that one group of a thousand series keeps some
-/// dozen threads busy, large enough that merging the shards' rows is little beside folding them.
+/// Most series of one task within a group: large enough that merging the tasks' rows is little
+/// beside folding them.
 const SHARD_SERIES_MAX: usize = 32;
+/// Tasks that even few series are spread over, so that they keep as many threads busy.
+const SHARDS_WANTED: usize = 16;
 
 /// Answers a request over `series`, already selected, from `sources`, in any order. Runs on the
 /// ambient rayon pool; the answer is bit for bit the same for every number of threads and for
@@ -100,10 +101,12 @@ impl Plan {
             Grouping::Series => false,
             Grouping::Labels(_) => one.0 == next.0,
         };
+        // Never by the number of threads: sums are taken in the same order with any.
+        let shard_series = (series.len() / SHARDS_WANTED).clamp(1, SHARD_SERIES_MAX);
         for members in ordered.chunk_by(together) {
             let Some((values, first, _)) = members.first() else { continue };
-            let whole = members.len() <= SHARD_SERIES_MAX;
-            for shard in members.chunks(SHARD_SERIES_MAX) {
+            let whole = members.len() <= shard_series;
+            for shard in members.chunks(shard_series) {
                 let start = plan.members.len();
                 plan.members.extend(shard.iter().map(|(_, _, id)| *id));
                 let members = start..plan.members.len();
@@ -147,6 +150,9 @@ enum Folded {
     Piece(usize, Row),
 }
 
+/// [`Row::finish`] or [`Row::finish_parallel`].
+type Finish = fn(&Row, &Windows, &[Function], &Meter) -> Result<Finished>;
+
 /// What all tasks of a query share.
 struct Task<'a> {
     windows: Windows,
@@ -168,7 +174,8 @@ impl Task<'_> {
         if !shard.whole {
             return Ok(Folded::Piece(shard.group, row));
         }
-        let group = self.finish(shard.group, row);
+        // In this task alone: waiting for others it could begin a further shard, and hold its row.
+        let group = self.finish(shard.group, &row, Row::finish)?;
         self.meter.release(kept_bytes);
         Ok(Folded::Whole(group))
     }
@@ -203,31 +210,29 @@ impl Task<'_> {
     /// Puts the pieces of each group together, in the order of their series.
     fn merge(&self, folded: Vec<Folded>) -> Result<Vec<Group>> {
         let mut groups = Vec::with_capacity(self.plan.keys.len());
-        let mut open: Option<(usize, Row)> = None;
-        for folded in folded {
-            self.meter.check()?;
-            match (folded, &mut open) {
-                (Folded::Piece(group, row), Some((current, pooled))) if group == *current => {
-                    pooled.pool(row);
-                    continue;
-                }
-                (Folded::Piece(group, row), _) => {
-                    let before = open.replace((group, row));
-                    groups.extend(before.and_then(|(group, row)| self.finish(group, row)));
-                }
-                (Folded::Whole(group), _) => {
-                    let before = open.take();
-                    groups.extend(before.and_then(|(group, row)| self.finish(group, row)));
-                    groups.extend(group);
+        let mut folded = folded.into_iter().peekable();
+        while let Some(first) = folded.next() {
+            match first {
+                Folded::Whole(group) => groups.extend(group),
+                Folded::Piece(group, mut row) => {
+                    let same = |next: &Folded| matches!(next, Folded::Piece(g, _) if *g == group);
+                    while let Some(Folded::Piece(_, next)) = folded.next_if(same) {
+                        self.meter.check()?;
+                        row.pool(next);
+                    }
+                    groups.extend(self.finish(group, &row, Row::finish_parallel)?);
                 }
             }
         }
-        groups.extend(open.and_then(|(group, row)| self.finish(group, row)));
         Ok(groups)
     }
 
-    fn finish(&self, group: usize, row: Row) -> Option<Group> {
-        let key = self.plan.keys.get(group)?.clone();
-        row.finish(&self.windows, self.functions, key)
+    /// `None` where the group holds no sample.
+    fn finish(&self, group: usize, row: &Row, how: Finish) -> Result<Option<Group>> {
+        let Some(key) = self.plan.keys.get(group).filter(|_| !row.is_empty()) else {
+            return Ok(None);
+        };
+        let columns = how(row, &self.windows, self.functions, self.meter)?;
+        Ok(Some(Group { key: key.clone(), counts: columns.counts, values: columns.values }))
     }
 }

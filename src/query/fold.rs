@@ -1,10 +1,18 @@
 //! Folding: from decoded samples to the windows of a series, from series to a group.
 
+use std::ops::Range;
+
+use rayon::prelude::*;
+
 use super::Function;
-use super::answer::{Group, GroupKey};
+use super::meter::Meter;
 use super::scan::Decoded;
 use super::windows::Windows;
 use crate::aggregate::{Accumulator, Needs, Partial};
+use crate::error::Result;
+
+/// Tasks that look for the quantiles of one group, at most.
+const QUANTILE_TASKS: usize = 64;
 
 /// The windows of a group while its series are folded in, one after another.
 pub(crate) struct Row {
@@ -56,46 +64,106 @@ impl Row {
         self.kept.append(&mut next.kept);
     }
 
-    /// The functions' values; `None` where no window holds a sample.
+    /// Whether no window holds a sample.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.windows.iter().all(|window| window.partial.count == 0)
+    }
+
+    /// What the functions answer.
     pub(crate) fn finish(
-        mut self,
+        &self,
         windows: &Windows,
         functions: &[Function],
-        key: GroupKey,
-    ) -> Option<Group> {
-        if self.windows.iter().all(|window| window.partial.count == 0) {
-            return None;
+        meter: &Meter,
+    ) -> Result<Finished> {
+        self.finish_block(0..self.windows.len(), windows, functions, meter)
+    }
+
+    /// What the functions answer, quantiles looked for in parallel. A window belongs to one task,
+    /// so its answer does not depend on how many there are.
+    pub(crate) fn finish_parallel(
+        &self,
+        windows: &Windows,
+        functions: &[Function],
+        meter: &Meter,
+    ) -> Result<Finished> {
+        if !self.needs.values {
+            return self.finish(windows, functions, meter);
         }
         let length = self.windows.len();
-        let mut counts = Vec::with_capacity(length);
-        let mut values: Vec<Vec<f64>> =
-            functions.iter().map(|_| Vec::with_capacity(length)).collect();
-        let mut gather = Gather::new(std::mem::take(&mut self.kept));
-        for (index, window) in self.windows.iter().enumerate() {
+        let block = length.div_ceil(QUANTILE_TASKS).max(1);
+        let starts: Vec<usize> = (0..length).step_by(block).collect();
+        let blocks: Vec<Finished> = starts
+            .into_par_iter()
+            .map(|start| {
+                let end = length.min(start + block);
+                self.finish_block(start..end, windows, functions, meter)
+            })
+            .collect::<Result<_>>()?;
+        let mut whole = Finished::with_capacity(length, functions.len());
+        for block in blocks {
+            whole.counts.extend(block.counts);
+            for (column, values) in whole.values.iter_mut().zip(block.values) {
+                column.extend(values);
+            }
+        }
+        Ok(whole)
+    }
+
+    fn finish_block(
+        &self,
+        block: Range<usize>,
+        windows: &Windows,
+        functions: &[Function],
+        meter: &Meter,
+    ) -> Result<Finished> {
+        let mut finished = Finished::with_capacity(block.len(), functions.len());
+        let mut gather = Gather::new(&self.kept, block.start);
+        for index in block {
+            let Some(window) = self.windows.get(index) else { continue };
             let seconds = windows.seconds(index);
+            if self.needs.values {
+                meter.check()?;
+            }
             let gathered = gather.window(index);
-            counts.push(window.partial.count);
-            for (column, function) in values.iter_mut().zip(functions) {
+            finished.counts.push(window.partial.count);
+            for (column, function) in finished.values.iter_mut().zip(functions) {
                 column.push(function.finish(window, gathered, seconds));
             }
         }
-        Some(Group { key, counts, values })
+        Ok(finished)
+    }
+}
+
+/// The columns of a group's answer.
+pub(crate) struct Finished {
+    pub(crate) counts: Vec<u64>,
+    pub(crate) values: Vec<Vec<f64>>,
+}
+
+impl Finished {
+    fn with_capacity(windows: usize, functions: usize) -> Self {
+        let values = (0..functions).map(|_| Vec::with_capacity(windows)).collect();
+        Self { counts: Vec::with_capacity(windows), values }
     }
 }
 
 /// Collects the kept values of all series, window by window.
-struct Gather {
+struct Gather<'a> {
     /// Of each series: its values, and how many of its ends lie behind.
-    series: Vec<(Kept, usize)>,
+    series: Vec<(&'a Kept, usize)>,
     values: Vec<f64>,
 }
 
-impl Gather {
-    fn new(kept: Vec<Kept>) -> Self {
-        Self { series: kept.into_iter().map(|kept| (kept, 0)).collect(), values: Vec::new() }
+impl<'a> Gather<'a> {
+    /// Begins at the window `first`.
+    fn new(kept: &'a [Kept], first: usize) -> Self {
+        let passed = |kept: &Kept| kept.ends.partition_point(|&(window, _)| window < first);
+        let series = kept.iter().map(|kept| (kept, passed(kept))).collect();
+        Self { series, values: Vec::new() }
     }
 
-    /// The values of a window; windows are asked for in ascending order.
+    /// The values of a window; windows are asked for in ascending order, none left out.
     fn window(&mut self, window: usize) -> &mut Vec<f64> {
         self.values.clear();
         for (kept, passed) in &mut self.series {

@@ -8,8 +8,9 @@ use super::request::{CancelToken, Limits};
 use crate::error::{Error, Result};
 use crate::time::{Clock, SystemClock};
 
-/// Shared by all tasks of one query. Totals do not depend on which task adds first, so whether a
-/// limit refuses does not either.
+/// Shared by all tasks of one query. The count of samples does not depend on which task adds
+/// first; what memory is held at the same time does, so near its limit more threads may be
+/// refused what fewer are not.
 #[derive(Debug)]
 pub(crate) struct Meter {
     limits: Limits,
@@ -71,13 +72,14 @@ impl Meter {
         if before.saturating_add(samples) > self.limits.samples_max {
             return Err(Error::Limit { what: "samples", limit: self.limits.samples_max });
         }
-        self.chunks_decoded.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
-    /// Counts a chunk that its statistics answered.
-    pub(crate) fn statistics(&self) {
-        self.chunks_from_statistics.fetch_add(1, Ordering::Relaxed);
+    /// Counts the chunks that a task is done with. Once a task, not once a chunk: a chunk's
+    /// statistics take less time than two threads need to agree on a counter.
+    pub(crate) fn chunks(&self, from_statistics: u64, decoded: u64) {
+        self.chunks_from_statistics.fetch_add(from_statistics, Ordering::Relaxed);
+        self.chunks_decoded.fetch_add(decoded, Ordering::Relaxed);
     }
 
     /// Counts memory before it is allocated.

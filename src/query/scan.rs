@@ -12,8 +12,8 @@ use crate::model::SeriesId;
 use crate::segment::{ChunkRef, ChunkSource, Columns, merge_latest_wins};
 use crate::time::Timestamp;
 
-/// Timestamp columns kept by one [`Reader`]. 16 MiB hold two million timestamps: three weeks of
-/// a scrape each second.
+/// Timestamp columns kept by one [`Reader`], with where the windows cut them. 16 MiB hold two
+/// million timestamps: three weeks of a scrape each second.
 const CACHE_BYTES_MAX: usize = 16 << 20;
 
 /// A chunk and the source that holds it, as an index into the reader's sources.
@@ -65,6 +65,8 @@ pub(crate) struct Reader<'a> {
     stretches: Vec<Stretch>,
     /// Bytes of the meter's memory that the merge buffers hold.
     merge_bytes: u64,
+    chunks_from_statistics: u64,
+    chunks_decoded: u64,
 }
 
 impl<'a> Reader<'a> {
@@ -79,13 +81,15 @@ impl<'a> Reader<'a> {
             sources,
             windows,
             meter,
-            cache: TimestampCache::default(),
+            cache: TimestampCache::new(CACHE_BYTES_MAX),
             found: Vec::new(),
             values: Vec::new(),
             streams: Vec::new(),
             merged: Columns::default(),
             stretches: Vec::new(),
             merge_bytes: 0,
+            chunks_from_statistics: 0,
+            chunks_decoded: 0,
         }
     }
 
@@ -105,16 +109,14 @@ impl<'a> Reader<'a> {
 
     /// The statistics of a chunk that nothing overlaps, with the window that holds all of it.
     /// `None` where it crosses a window's end or its source keeps no statistics.
-    pub(crate) fn statistics(&self, located: &Located) -> Result<Option<(usize, Partial)>> {
+    pub(crate) fn statistics(&mut self, located: &Located) -> Result<Option<(usize, Partial)>> {
         let Located { source, chunk } = located;
         let Some(window) = self.windows.holding(chunk.first, chunk.last) else {
             return Ok(None);
         };
         let Some(source) = self.sources.get(*source) else { return Ok(None) };
         let statistics = source.statistics(chunk)?;
-        if statistics.is_some() {
-            self.meter.statistics();
-        }
+        self.chunks_from_statistics += u64::from(statistics.is_some());
         Ok(statistics.map(|partial| (window, partial)))
     }
 
@@ -141,6 +143,7 @@ impl<'a> Reader<'a> {
             return Err(wrong_length(0, chunk, 0));
         };
         self.meter.decode(chunk.samples)?;
+        self.chunks_decoded += 1;
         source.read_values(chunk, &mut self.values)?;
         let column = self.cache.column(*index, source, chunk, &self.windows)?;
         for length in [self.values.len(), column.timestamps.len()] {
@@ -164,20 +167,16 @@ impl<'a> Reader<'a> {
         by_source.sort_by_key(|located| located.source);
         let mut streams = std::mem::take(&mut self.streams);
         streams.iter_mut().for_each(Columns::clear);
-        let mut used = 0;
-        for chunks in by_source.chunk_by(|one, next| one.source == next.source) {
-            if used == streams.len() {
-                streams.push(Columns::default());
-            }
+        // Streams that this run does not use are empty, which a merge passes over.
+        let by_source = by_source.chunk_by(|one, next| one.source == next.source);
+        streams.resize_with(self.sources.len(), Columns::default);
+        for (stream, chunks) in streams.iter_mut().zip(by_source) {
             for located in chunks {
                 self.meter.check()?;
                 let (column, values) = self.read_chunk(located)?;
-                if let Some(stream) = streams.get_mut(used) {
-                    stream.timestamps.extend_from_slice(&column.timestamps);
-                    stream.values.extend_from_slice(values);
-                }
+                stream.timestamps.extend_from_slice(&column.timestamps);
+                stream.values.extend_from_slice(values);
             }
-            used += 1;
         }
         merge_latest_wins(&streams, &mut self.merged);
         self.streams = streams;
@@ -188,6 +187,7 @@ impl<'a> Reader<'a> {
 impl Drop for Reader<'_> {
     fn drop(&mut self) {
         self.meter.release(self.merge_bytes);
+        self.meter.chunks(self.chunks_from_statistics, self.chunks_decoded);
     }
 }
 
@@ -214,8 +214,8 @@ impl Column {
 
 /// Timestamp columns by source and number. Series scraped together share a column, so it is
 /// decoded and cut once for all of them that a task reads.
-#[derive(Default)]
 struct TimestampCache {
+    bytes_max: usize,
     columns: HashMap<(usize, u64), Column>,
     keys: Vec<(usize, u64)>,
     bytes: usize,
@@ -223,6 +223,10 @@ struct TimestampCache {
 }
 
 impl TimestampCache {
+    fn new(bytes_max: usize) -> Self {
+        Self { bytes_max, columns: HashMap::new(), keys: Vec::new(), bytes: 0, evicted: 0 }
+    }
+
     fn column(
         &mut self,
         index: usize,
@@ -234,7 +238,7 @@ impl TimestampCache {
         let mut recycled = Column::default();
         if !self.columns.contains_key(&key) {
             let coming = chunk.samples as usize * size_of::<i64>();
-            while self.bytes + coming > CACHE_BYTES_MAX && !self.keys.is_empty() {
+            while self.bytes + coming > self.bytes_max && !self.keys.is_empty() {
                 recycled = self.evict();
             }
         }
@@ -261,5 +265,76 @@ impl TimestampCache {
         let column = self.columns.remove(&victim).unwrap_or_default();
         self.bytes -= column.bytes();
         column
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::time::TimeRange;
+
+    /// Column `id` holds ten timestamps from `100 · id` on; counts how often one is decoded.
+    #[derive(Default)]
+    struct Counted(AtomicUsize);
+
+    impl ChunkSource for Counted {
+        fn rank(&self) -> u64 {
+            0
+        }
+        fn chunks(&self, _: SeriesId, _: TimeRange, _: &mut Vec<ChunkRef>) -> Result<()> {
+            Ok(())
+        }
+        fn statistics(&self, _: &ChunkRef) -> Result<Option<Partial>> {
+            Ok(None)
+        }
+        fn read_timestamps(&self, chunk: &ChunkRef, out: &mut Vec<i64>) -> Result<()> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            out.clear();
+            out.extend((0..10).map(|i| chunk.first.0 + i));
+            Ok(())
+        }
+        fn read_values(&self, _: &ChunkRef, _: &mut Vec<f64>) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    fn chunk(id: i64, samples: u32) -> ChunkRef {
+        let (first, last) = (Timestamp(100 * id), Timestamp(100 * id + 9));
+        ChunkRef { first, last, samples, timestamps: id as u64, values: 0 }
+    }
+
+    #[test]
+    fn a_full_cache_still_spares_most_of_a_walk_that_just_does_not_fit() {
+        let windows = Windows::new(TimeRange::ALL, None).unwrap();
+        let source = Counted::default();
+        // A column of ten timestamps and one stretch is 104 bytes: nine fit, ten are walked.
+        let mut cache = TimestampCache::new(9 * 104);
+        for _series in 0..100 {
+            for id in 0..10 {
+                let column = cache.column(0, &source, &chunk(id, 10), &windows).unwrap();
+                assert_eq!(column.timestamps[0], 100 * id);
+                assert_eq!(column.stretches, [Stretch { window: 0, rows: 0..10 }]);
+                assert!(cache.bytes <= cache.bytes_max);
+                assert_eq!(cache.columns.len(), cache.keys.len());
+            }
+        }
+        let decoded = source.0.into_inner();
+        assert!(decoded < 500, "{decoded} of 1000 reads decoded; the least recently used: all");
+    }
+
+    #[test]
+    fn chunks_that_touch_or_reach_over_others_are_one_run() {
+        let spans = [(0, 9), (10, 50), (20, 25), (30, 35), (50, 60), (61, 70)];
+        let located: Vec<Located> = spans
+            .into_iter()
+            .map(|(first, last)| {
+                let (first, last) = (Timestamp(first), Timestamp(last));
+                Located { source: 0, chunk: ChunkRef { first, last, ..chunk(0, 2) } }
+            })
+            .collect();
+        let lengths: Vec<usize> = runs(&located).map(<[Located]>::len).collect();
+        assert_eq!(lengths, [1, 4, 1]);
     }
 }

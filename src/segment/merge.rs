@@ -25,8 +25,11 @@ impl Columns {
 /// stretches, a copy.
 pub fn merge_latest_wins(inputs: &[Columns], out: &mut Columns) {
     out.clear();
-    let mut rest: Vec<(&[i64], &[f64])> =
-        inputs.iter().map(|input| (&*input.timestamps, &*input.values)).collect();
+    let mut rest: Vec<(&[i64], &[f64])> = inputs
+        .iter()
+        .filter(|input| !input.timestamps.is_empty())
+        .map(|input| (&*input.timestamps, &*input.values))
+        .collect();
     // The earliest head, of equal ones the last input's.
     while let Some((winner, earliest)) = rest
         .iter()
@@ -36,8 +39,7 @@ pub fn merge_latest_wins(inputs: &[Columns], out: &mut Columns) {
     {
         // Equal timestamps of the others lost; what then comes first bounds the winner's stretch.
         let mut bound = None;
-        for (index, input) in rest.iter_mut().enumerate().filter(|(index, _)| *index != winner) {
-            debug_assert!(index != winner);
+        for (_, input) in rest.iter_mut().enumerate().filter(|(index, _)| *index != winner) {
             if input.0.first() == Some(&earliest) {
                 drop_front(input, 1);
             }

@@ -16,6 +16,9 @@ use crate::time::Timestamp;
 /// Samples encoded in parallel before their chunks are laid into segments.
 const BATCH_SAMPLES: usize = 1 << 20;
 
+/// What a unit counts for at least: many short ones shall not make a batch of millions.
+const UNIT_SAMPLES_MIN: usize = 128;
+
 /// Chunks of one series that are encoded, and kept together, as one unit.
 const SPAN_CHUNKS: usize = 64;
 
@@ -108,7 +111,7 @@ pub fn encode_segments(
         let mut samples = 0;
         let mut batch = Vec::new();
         while let Some(unit) = units.next_if(|_| samples < BATCH_SAMPLES) {
-            samples += unit.rows.len();
+            samples += unit.rows.len().max(UNIT_SAMPLES_MIN);
             batch.push(unit);
         }
         let encoded: Vec<Result<EncodedUnit>> =

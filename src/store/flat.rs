@@ -190,7 +190,10 @@ fn check_magic(bytes: &[u8]) -> Result<(), DecodeError> {
 impl PartStore for FlatStore {
     fn get(&self, key: u64) -> Result<Option<SharedBytes>> {
         let found = self.index.binary_search_by_key(&key, |entry| entry.key).ok();
-        found.and_then(|at| self.index.get(at)).map(|&entry| self.read(entry).map(Into::into)).transpose()
+        found
+            .and_then(|at| self.index.get(at))
+            .map(|&entry| self.read(entry).map(Into::into))
+            .transpose()
     }
 
     fn count(&self) -> Result<u64> {

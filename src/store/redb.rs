@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use redb::{
     Builder, Database, ReadOnlyDatabase, ReadOnlyTable, ReadableDatabase, ReadableTable,
-    ReadableTableMetadata,     TableDefinition,
+    ReadableTableMetadata, TableDefinition,
 };
 
 use super::{PartStore, StoreKind, Writer, failed, guarded};

@@ -17,6 +17,9 @@ mod record;
 mod truncate;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 pub use format::FRAME_PAYLOAD_BYTES_MAX;
 pub use reader::{Replay, TornTail, replay};
 pub use record::Record;

@@ -86,7 +86,7 @@ pub fn replay(
 ) -> Result<Replay> {
     let live = live_files(fs, dir, watermark)?;
     let mut replay = Replay {
-        next_sequence: watermark + 1,
+        next_sequence: watermark.saturating_add(1),
         next_file: 1,
         files: 0,
         bytes: 0,
@@ -120,9 +120,10 @@ pub fn replay(
         replay.files += 1;
         replay.last_file = Some(file.path);
         replay.bytes += file.offset;
-        replay.next_file = number + 1;
+        replay.next_file = number.saturating_add(1);
         replay.next_sequence = replay.next_sequence.max(file.next_sequence);
-        expected = Some(FileHeader { number: number + 1, first_sequence: file.next_sequence });
+        expected =
+            Some(FileHeader { number: replay.next_file, first_sequence: file.next_sequence });
     }
     if let Some(torn) = live.torn_number {
         replay.next_file = torn;
@@ -164,11 +165,11 @@ pub(crate) fn live_files(fs: &dyn Fs, dir: &Path, watermark: u64) -> Result<Live
         };
         live.numbers.push(number);
         oldest = Some((path, header.first_sequence));
-        if header.first_sequence <= watermark + 1 {
+        if header.first_sequence <= watermark.saturating_add(1) {
             break;
         }
     }
-    if let Some((path, found)) = oldest.filter(|(_, first)| *first > watermark + 1) {
+    if let Some((path, found)) = oldest.filter(|(_, first)| *first > watermark.saturating_add(1)) {
         let (what, expected) = ("first sequence number", "the watermark's successor or less");
         return Err(Error::corrupt(
             path,
@@ -245,7 +246,7 @@ impl FileReader {
                     visit(record)
                 });
                 shown.map_err(corrupt)??;
-                sequence += u64::from(is_data);
+                sequence = sequence.saturating_add(u64::from(is_data));
             }
             let found = sequence - header.first_sequence;
             if found != u64::from(header.data_records) {

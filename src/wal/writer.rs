@@ -73,7 +73,7 @@ impl Writer {
         // The last file's name and a torn file's removal are durable before the next file is.
         fs.sync_dir(dir)?;
         let file = OpenFile::create(&*fs, dir, replay.next_file, replay.next_sequence)?;
-        let last = replay.next_sequence - 1;
+        let last = replay.next_sequence.saturating_sub(1);
         Ok(Self {
             fs,
             dir: dir.to_owned(),

@@ -76,7 +76,8 @@ fn rounds(engine: &Engine, outcome: &mut Outcome) -> icecore::Result<()> {
     for round in 0..6_i64 {
         for step in 0..5 {
             let timestamp = (round * 5 + step) * 10_000_000_000;
-            let values: Vec<f64> = (0..SERIES).map(|i| (round * 100 + step) as f64 + i as f64).collect();
+            let values: Vec<f64> =
+                (0..SERIES).map(|i| (round * 100 + step) as f64 + i as f64).collect();
             for (i, value) in values.iter().enumerate() {
                 outcome.sent.insert((i, timestamp), value.to_bits());
             }

@@ -11,5 +11,9 @@
 mod support;
 
 mod catalog;
+mod child;
+mod engine;
+mod kill;
 mod log;
 mod log_damage;
+mod power_cut;

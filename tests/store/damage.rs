@@ -23,7 +23,7 @@ fn read_all(kind: StoreKind, dir: &Path, pairs: &[(u64, Vec<u8>)], what: &str) -
         for (key, expected) in pairs {
             match store.get(*key) {
                 Ok(Some(found)) => {
-                    assert!(found[..] == expected[..], "{kind}: {what}: wrong bytes")
+                    assert!(found.as_ref() == &expected[..], "{kind}: {what}: wrong bytes")
                 }
                 Ok(None) | Err(_) => whole = false,
             }

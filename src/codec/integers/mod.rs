@@ -179,7 +179,10 @@ fn encode_residuals(scaled: &Scaled, residuals: &Residuals) -> Encoded {
 fn encode_stage(residuals: &Residuals) -> (Stage, Vec<u8>) {
     let mut best = None;
     let mut best_cost = Stage::Packed.weigh(residuals.packed.size_bytes());
-    for stage in [Stage::Planes, Stage::Huffman] {
+    // Below this nothing can be won: a frame alone takes as much.
+    let stages: &[Stage] =
+        if residuals.packed.size_bytes() <= 8 { &[] } else { &[Stage::Planes, Stage::Huffman] };
+    for &stage in stages {
         let mut body = Vec::new();
         let applies = match stage {
             Stage::Planes => planes::encode_joint(&residuals.values, &mut body),
@@ -222,24 +225,32 @@ impl Head {
         let fields = order::Fields::read(Order::from_tag(flags & ORDER_MASK), zigzag, reader)?;
         Ok(Self { base, divisor, zigzag, fields })
     }
+
+    /// Undoes [`Scaled`].
+    fn place(&self, values: &mut [i64]) {
+        let (base, divisor) = (self.base, self.divisor);
+        for value in values {
+            *value = base.wrapping_add(divisor.wrapping_mul(*value));
+        }
+    }
 }
 
 thread_local! {
     static RESIDUALS: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Decodes all of `bytes` into `count` values, each mapped by `emit` and appended to `out`.
+/// Decodes all of `bytes` into `count` values, which replace `out`.
 ///
 /// # Errors
 /// [`DecodeError`]; `count` above [`COLUMN_VALUES_MAX`] is one.
-pub(crate) fn decode<T>(
+pub(crate) fn decode(
     stage: Stage,
     bytes: &[u8],
     count: usize,
-    out: &mut Vec<T>,
-    emit: impl Fn(i64) -> T,
+    out: &mut Vec<i64>,
 ) -> Result<(), DecodeError> {
     check_count(count)?;
+    out.clear();
     if count == 0 {
         return Reader::new(bytes).finish("column");
     }
@@ -247,18 +258,24 @@ pub(crate) fn decode<T>(
     let head = Head::read(&mut reader)?;
     let stored = count.saturating_sub(head.fields.leading());
     RESIDUALS.with_borrow_mut(|residuals| {
-        residuals.clear();
+        // Grown, never cleared: every stage fills its slice whole.
+        if residuals.len() < stored {
+            residuals.resize(stored, 0);
+        }
+        let residuals = residuals.get_mut(..stored).unwrap_or_default();
         match stage {
-            Stage::Packed => packed::decode(&mut reader, stored, residuals)?,
-            Stage::Planes => planes::decode_joint(&mut reader, stored, residuals)?,
-            Stage::Huffman => planes::decode_apart(&mut reader, stored, residuals)?,
+            Stage::Packed => packed::decode(&mut reader, residuals)?,
+            Stage::Planes => planes::decode_joint(&mut reader, residuals)?,
+            Stage::Huffman => planes::decode_apart(&mut reader, residuals)?,
         }
         reader.finish("column")?;
-        let (base, divisor) = (head.base, head.divisor);
         out.reserve(count);
-        head.fields.restore(head.zigzag, residuals, count, out, |scaled| {
-            emit(base.wrapping_add(divisor.wrapping_mul(scaled)))
-        });
+        // Undivided, the order can start from the base itself and spare a pass.
+        let start = if head.divisor == 1 { head.base } else { 0 };
+        head.fields.restore(head.zigzag, start, residuals, count, out);
+        if head.divisor != 1 {
+            head.place(out);
+        }
         Ok(())
     })
 }
@@ -292,7 +309,7 @@ mod tests {
             let encoded = encode(column, orders);
             let mut back = Vec::new();
             let stage = encoded.stage.unwrap();
-            decode(stage, &encoded.bytes, column.len(), &mut back, |value| value).unwrap();
+            decode(stage, &encoded.bytes, column.len(), &mut back).unwrap();
             assert_eq!(back, column, "{orders:?}");
         }
     }
@@ -321,7 +338,7 @@ mod tests {
         fn any_bytes_decode_without_panic(bytes: Vec<u8>, count in 0..5000_usize) {
             let mut out = Vec::new();
             for stage in [Stage::Packed, Stage::Planes, Stage::Huffman] {
-                let _ = decode(stage, &bytes, count, &mut out, |value| value);
+                let _ = decode(stage, &bytes, count, &mut out);
             }
         }
     }

@@ -151,63 +151,59 @@ impl Fields {
         self.order.leading()
     }
 
-    /// Appends `count` values to `out`: those the fields tell, then one for each residual.
-    #[inline]
-    pub(super) fn restore<T>(
+    /// Appends `count` values to `out`, the first of them (of any order but raw, the zero) being
+    /// `start`: those the fields tell, then one for each residual.
+    pub(super) fn restore(
         &self,
         zigzag: bool,
+        start: i64,
         residuals: &[u64],
         count: usize,
-        out: &mut Vec<T>,
-        emit: impl Fn(i64) -> T,
+        out: &mut Vec<i64>,
     ) {
         if zigzag {
-            self.integrate(residuals, count, out, unzigzag, emit);
+            self.integrate(start, residuals, count, out, unzigzag);
         } else {
             let offset = self.offset;
-            self.integrate(residuals, count, out, |r| offset.wrapping_add(r as i64), emit);
+            self.integrate(start, residuals, count, out, |r| offset.wrapping_add(r as i64));
         }
     }
 
     #[inline]
-    fn integrate<T>(
+    fn integrate(
         &self,
+        start: i64,
         residuals: &[u64],
         count: usize,
-        out: &mut Vec<T>,
+        out: &mut Vec<i64>,
         signed: impl Fn(u64) -> i64,
-        emit: impl Fn(i64) -> T,
     ) {
-        let (slope, mut value) = (self.slope, 0_i64);
+        let (slope, mut value) = (self.slope, start);
+        if self.order != Order::Raw {
+            out.push(start);
+        }
         match self.order {
-            Order::Raw => out.extend(residuals.iter().map(|&r| emit(signed(r)))),
-            Order::Delta => {
-                out.push(emit(0));
-                out.extend(residuals.iter().map(|&r| {
-                    value = value.wrapping_add(signed(r));
-                    emit(value)
-                }));
-            }
+            Order::Raw => out.extend(residuals.iter().map(|&r| start.wrapping_add(signed(r)))),
+            Order::Delta => out.extend(residuals.iter().map(|&r| {
+                value = value.wrapping_add(signed(r));
+                value
+            })),
             Order::DeltaOfDelta => {
-                out.push(emit(0));
+                value = value.wrapping_add(slope);
                 if count > 1 {
-                    out.push(emit(slope));
+                    out.push(value);
                 }
                 let mut step = slope;
-                value = slope;
                 out.extend(residuals.iter().map(|&r| {
                     step = step.wrapping_add(signed(r));
                     value = value.wrapping_add(step);
-                    emit(value)
+                    value
                 }));
             }
-            Order::Grid => {
-                out.push(emit(0));
-                out.extend(residuals.iter().map(|&r| {
-                    value = value.wrapping_add(slope);
-                    emit(value.wrapping_add(signed(r)))
-                }));
-            }
+            Order::Grid => out.extend(residuals.iter().map(|&r| {
+                value = value.wrapping_add(slope);
+                value.wrapping_add(signed(r))
+            })),
         }
     }
 }

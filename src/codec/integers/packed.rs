@@ -58,13 +58,14 @@ fn choose_width(block: &[u64]) -> (usize, usize) {
             *count += 1;
         }
     }
-    let packed = |width: usize| 2 + (block.len() * width).div_ceil(8);
-    let mut best = (64, packed(64));
-    for width in 0..=WIDTH_MAX {
+    let longest = lengths.iter().rposition(|&count| count > 0).unwrap_or(0);
+    let lengths = lengths.get(..=longest).unwrap_or_default();
+    let mut best = (64, 2 + block.len() * 8);
+    for width in 0..=longest.min(WIDTH_MAX) {
         let patches = lengths.iter().enumerate().skip(width + 1);
         let patched: usize =
             patches.map(|(bits, &count)| count * (1 + (bits - width).div_ceil(7))).sum();
-        let size = packed(width) + patched;
+        let size = 2 + (block.len() * width).div_ceil(8) + patched;
         if size < best.1 {
             best = (width, size);
         }
@@ -103,26 +104,12 @@ fn encode_block(block: &[u64], width: usize, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends `count` residuals to `out`.
-pub(super) fn decode(
-    reader: &mut Reader<'_>,
-    count: usize,
-    out: &mut Vec<u64>,
-) -> Result<(), DecodeError> {
-    let mut left = count;
-    while left > 0 {
-        let length = left.min(BLOCK_VALUES);
-        decode_block(reader, length, out)?;
-        left -= length;
-    }
-    Ok(())
+/// Fills `out` with as many residuals.
+pub(super) fn decode(reader: &mut Reader<'_>, out: &mut [u64]) -> Result<(), DecodeError> {
+    out.chunks_mut(BLOCK_VALUES).try_for_each(|block| decode_block(reader, block))
 }
 
-fn decode_block(
-    reader: &mut Reader<'_>,
-    count: usize,
-    out: &mut Vec<u64>,
-) -> Result<(), DecodeError> {
+fn decode_block(reader: &mut Reader<'_>, block: &mut [u64]) -> Result<(), DecodeError> {
     let width = usize::from(reader.u8()?);
     if width > WIDTH_MAX && width != 64 {
         return Err(DecodeError::Invalid {
@@ -131,14 +118,12 @@ fn decode_block(
             expected: "at most 56, or 64",
         });
     }
-    let patches = reader.length("patches", count)?;
+    let patches = reader.length("patches", block.len())?;
     let mut patching = reader.clone();
     for _ in 0..2 * patches {
         reader.varint()?;
     }
-    let start = out.len();
-    unpack(reader.bytes((count * width).div_ceil(8))?, width, count, out);
-    let block = out.get_mut(start..).unwrap_or_default();
+    unpack(reader.bytes((block.len() * width).div_ceil(8))?, width, block);
     let mut next = 0;
     for _ in 0..patches {
         let position = patching.length("patch position", BLOCK_VALUES)? + next;
@@ -154,31 +139,70 @@ fn decode_block(
     Ok(())
 }
 
-/// Appends `count` values of `width` bits; `packed` holds exactly these.
-fn unpack(packed: &[u8], width: usize, count: usize, out: &mut Vec<u64>) {
+/// Fills `out` with values of `width` bits; `packed` holds exactly these.
+fn unpack(packed: &[u8], width: usize, out: &mut [u64]) {
     if width == 0 {
-        out.resize(out.len() + count, 0);
+        out.fill(0);
     } else if width == 64 {
-        out.extend(packed.as_chunks::<8>().0.iter().map(|bytes| u64::from_le_bytes(*bytes)));
-    } else {
-        let mask = u64::MAX >> (64 - width);
-        // Values whose eight-byte window lies inside; the few after them see zeros behind the end.
-        let inside = if packed.len() < 8 { 0 } else { ((packed.len() - 8) * 8 / width).min(count) };
-        out.extend((0..inside).map(|i| window(packed, i * width) & mask));
-        let from = inside * width / 8;
-        let mut tail = [0; 24];
-        for (to, &byte) in tail.iter_mut().zip(packed.get(from..).unwrap_or_default()) {
-            *to = byte;
+        for (value, bytes) in out.iter_mut().zip(packed.as_chunks::<8>().0) {
+            *value = u64::from_le_bytes(*bytes);
         }
-        out.extend((inside..count).map(|i| window(&tail, i * width - from * 8) & mask));
+    } else {
+        let from = unpack_groups(packed, width, out);
+        let mask = u64::MAX >> (64 - width);
+        for (index, value) in out.iter_mut().enumerate().skip(from) {
+            *value = window(packed, index * width) & mask;
+        }
     }
 }
 
-/// The 57 or more bits that start at bit `at`.
-#[inline]
+/// Bytes from the start of a group of eight values that hold it whole whatever its width, and
+/// eight more for the last one's window.
+const GROUP_BYTES: usize = WIDTH_MAX + 8;
+
+/// Fills groups of eight values of `W` bits, which end at whole bytes, while they and their
+/// windows lie inside `packed`. Returns how many values. With the width known, every offset and
+/// shift is a constant.
+fn unpack_width<const W: usize>(packed: &[u8], out: &mut [u64]) -> usize {
+    let mask = u64::MAX >> (64 - W);
+    let mut done = 0;
+    for group in out.as_chunks_mut::<8>().0 {
+        let rest = packed.get(done * W..).unwrap_or_default();
+        let Some(bytes) = rest.first_chunk::<GROUP_BYTES>() else { break };
+        *group = std::array::from_fn(|index| window(bytes, index * W) & mask);
+        done += 1;
+    }
+    8 * done
+}
+
+/// [`unpack_width`] of a width known only now.
+fn unpack_groups(packed: &[u8], width: usize, out: &mut [u64]) -> usize {
+    macro_rules! dispatch {
+        ($($width:literal)*) => {
+            match width {
+                $($width => unpack_width::<$width>(packed, out),)*
+                _ => 0,
+            }
+        };
+    }
+    dispatch!(
+        1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32 33
+        34 35 36 37 38 39 40 41 42 43 44 45 46 47 48 49 50 51 52 53 54 55 56
+    )
+}
+
+/// The 57 or more bits that start at bit `at`; zeros stand behind the end.
+#[inline(always)]
 fn window(packed: &[u8], at: usize) -> u64 {
-    let bytes = packed.get(at / 8..).and_then(<[u8]>::first_chunk::<8>);
-    bytes.map_or(0, |bytes| u64::from_le_bytes(*bytes)) >> (at % 8)
+    let rest = packed.get(at / 8..).unwrap_or_default();
+    let bytes = rest.first_chunk::<8>().copied().unwrap_or_else(|| {
+        let mut bytes = [0; 8];
+        for (to, &byte) in bytes.iter_mut().zip(rest) {
+            *to = byte;
+        }
+        bytes
+    });
+    u64::from_le_bytes(bytes) >> (at % 8)
 }
 
 #[cfg(test)]
@@ -189,8 +213,8 @@ mod tests {
     fn round_trip(values: &[u64]) {
         let mut out = Vec::new();
         Packing::of(values).encode(values, &mut out);
-        let (mut reader, mut back) = (Reader::new(&out), Vec::new());
-        decode(&mut reader, values.len(), &mut back).unwrap();
+        let (mut reader, mut back) = (Reader::new(&out), vec![7; values.len()]);
+        decode(&mut reader, &mut back).unwrap();
         assert_eq!(reader.finish("test"), Ok(()));
         assert_eq!(back, values);
     }

@@ -82,31 +82,27 @@ fn read_plane_count(reader: &mut Reader<'_>) -> Result<usize, DecodeError> {
     Ok(count)
 }
 
-/// Appends `count` residuals from one frame, the rest of `reader`.
+/// Fills `residuals` from one frame, the rest of `reader`.
 pub(super) fn decode_joint(
     reader: &mut Reader<'_>,
-    count: usize,
-    out: &mut Vec<u64>,
+    residuals: &mut [u64],
 ) -> Result<(), DecodeError> {
     let planes = read_plane_count(reader)?;
     let frame = reader.bytes(reader.remaining())?;
     PLANES.with_borrow_mut(|buffer| {
-        decompress(frame, planes * count, buffer)?;
-        weave(buffer, planes, count, out);
+        decompress(frame, planes * residuals.len(), buffer)?;
+        weave(buffer, planes, residuals);
         Ok(())
     })
 }
 
-/// Appends `count` residuals from planes stored apart.
+/// Fills `residuals` from planes stored apart.
 pub(super) fn decode_apart(
     reader: &mut Reader<'_>,
-    count: usize,
-    out: &mut Vec<u64>,
+    residuals: &mut [u64],
 ) -> Result<(), DecodeError> {
-    let planes = read_plane_count(reader)?;
-    let start = out.len();
-    out.resize(start + count, 0);
-    let residuals = out.get_mut(start..).unwrap_or_default();
+    let (planes, count) = (read_plane_count(reader)?, residuals.len());
+    residuals.fill(0);
     PLANES.with_borrow_mut(|buffer| {
         for shift in (0..planes).map(|plane| 8 * plane) {
             let length = reader.length("length of a plane", count)?;
@@ -132,17 +128,22 @@ pub(super) fn decode_apart(
     })
 }
 
-/// Appends the residuals that `planes` planes of `count` bytes make.
-fn weave(planes: &[u8], count: usize, length: usize, out: &mut Vec<u64>) {
+/// Fills `residuals` from `count` planes of as many bytes each.
+fn weave(planes: &[u8], count: usize, residuals: &mut [u64]) {
+    let length = residuals.len();
     let plane = |index: usize| planes.get(index * length..(index + 1) * length).unwrap_or_default();
     match count {
-        0 => out.resize(out.len() + length, 0),
-        1 => out.extend(plane(0).iter().map(|&byte| u64::from(byte))),
+        0 => residuals.fill(0),
+        1 => {
+            for (residual, &byte) in residuals.iter_mut().zip(plane(0)) {
+                *residual = u64::from(byte);
+            }
+        }
         _ => {
-            let start = out.len();
-            let low = plane(0).iter().zip(plane(1));
-            out.extend(low.map(|(&low, &high)| u64::from(u16::from_le_bytes([low, high]))));
-            let residuals = out.get_mut(start..).unwrap_or_default();
+            for (residual, (&low, &high)) in residuals.iter_mut().zip(plane(0).iter().zip(plane(1)))
+            {
+                *residual = u64::from(u16::from_le_bytes([low, high]));
+            }
             for index in 2..count {
                 for (residual, &byte) in residuals.iter_mut().zip(plane(index)) {
                     *residual |= u64::from(byte) << (8 * index);

@@ -85,7 +85,7 @@ pub fn decode(bytes: &[u8], count: usize, out: &mut Vec<i64>) -> Result<(), Deco
         TimestampEncoding::ConstantStep => constant_step::decode(reader, count, out),
         TimestampEncoding::Residuals(stage) => {
             let rest = reader.bytes(reader.remaining())?;
-            integers::decode(stage, rest, count, out, |timestamp| timestamp)
+            integers::decode(stage, rest, count, out)
         }
     }
 }
@@ -144,7 +144,7 @@ mod tests {
     fn jitter_of_milliseconds_costs_bits() {
         // A fixed multiplicative sequence stands for the jitter: 0 to 3 ms around each second.
         let jittered: Vec<i64> = (0..1024)
-            .map(|i| i * 1_000_000_000 + ((i * 2_654_435_761) >> 7 & 3) * 1_000_000)
+            .map(|i| i * 1_000_000_000 + (((i * 2_654_435_761) >> 7) & 3) * 1_000_000)
             .collect();
         assert!(round_trip(&jittered) < 1024 * 3 / 8);
     }

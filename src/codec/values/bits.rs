@@ -21,7 +21,11 @@ pub(super) fn decode(
     out: &mut Vec<f64>,
 ) -> Result<(), DecodeError> {
     let rest = reader.bytes(reader.remaining())?;
-    integers::decode(stage, rest, count, out, unordered)
+    INTEGERS.with_borrow_mut(|column| {
+        integers::decode(stage, rest, count, column)?;
+        out.extend(column.iter().map(|&integer| unordered(integer)));
+        Ok(())
+    })
 }
 
 /// Negative doubles have the bits of their magnitude reversed, so that -1.0 < -0.5 as integers.

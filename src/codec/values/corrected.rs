@@ -7,7 +7,7 @@
 //! ```
 
 use super::bits::{ordered, unordered};
-use super::decimal::{POWERS, read_power, round};
+use super::decimal::{POWERS, append_quotients, read_power, round};
 use super::{INTEGERS, Source, Trial};
 use crate::codec::bytes::{Reader, write_varint};
 use crate::codec::integers::{self, Order, Stage};
@@ -86,9 +86,9 @@ pub(super) fn decode(
     let corrections = reader.bytes(length)?;
     let rest = reader.bytes(reader.remaining())?;
     INTEGERS.with_borrow_mut(|column| {
-        column.clear();
-        integers::decode(correction_stage, corrections, count, column, |distance| distance)?;
-        integers::decode(stage, rest, count, out, |integer| integer as f64 / power)?;
+        integers::decode(stage, rest, count, column)?;
+        append_quotients(column, power, out);
+        integers::decode(correction_stage, corrections, count, column)?;
         for (value, &distance) in out.iter_mut().zip(column.iter()) {
             *value = unordered(ordered(*value).wrapping_add(distance));
         }

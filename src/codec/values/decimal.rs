@@ -121,10 +121,19 @@ pub(super) fn decode(
 ) -> Result<(), DecodeError> {
     let power = read_power(&mut reader)?;
     let rest = reader.bytes(reader.remaining())?;
+    INTEGERS.with_borrow_mut(|column| {
+        integers::decode(stage, rest, count, column)?;
+        append_quotients(column, power, out);
+        Ok(())
+    })
+}
+
+/// Appends `integer / power` for each.
+pub(super) fn append_quotients(integers: &[i64], power: f64, out: &mut Vec<f64>) {
     if power == 1.0 {
-        integers::decode(stage, rest, count, out, |integer| integer as f64)
+        out.extend(integers.iter().map(|&integer| integer as f64));
     } else {
-        integers::decode(stage, rest, count, out, |integer| integer as f64 / power)
+        out.extend(integers.iter().map(|&integer| integer as f64 / power));
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A column is constant, or its values are integers or decimals in floating-point clothes, or
 //! real doubles. The first three quarters of monitoring data are the former; what they share is
-//! that a column of `i64` ([`integers`](super::integers)) stands for them exactly.
+//! that a column of `i64` (`codec::integers`) stands for them exactly.
 //!
 //! ```text
 //! tag u8: bits 0-2 source, bits 3-4 stage, bit 5 exceptions follow

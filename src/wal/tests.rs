@@ -1,0 +1,207 @@
+//! What is pushed comes back, bit for bit.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::{FRAME_PAYLOAD_BYTES_MAX, Record, Replay, Writer, replay, truncate};
+use crate::fs::RealFs;
+use crate::model::{Metadata, MetricKind, Series, SeriesId};
+use crate::{Error, Result};
+
+fn log_dir(dir: &tempfile::TempDir) -> PathBuf {
+    dir.path().join("log")
+}
+
+fn open(dir: &tempfile::TempDir, watermark: u64) -> (Replay, Writer) {
+    let found = replay(&RealFs, &log_dir(dir), watermark, &mut |_| Ok(())).unwrap();
+    let writer = Writer::open(Arc::new(RealFs), &log_dir(dir), &found).unwrap();
+    (found, writer)
+}
+
+/// One call on a writer.
+#[derive(Debug, Clone)]
+enum Step {
+    Scrape { timestamp: i64, values: Vec<u64> },
+    Column { series: u32, samples: Vec<(i64, u64)> },
+    Write,
+    Rotate,
+}
+
+/// Bit patterns that codecs trip over, and any other.
+fn bits() -> impl Strategy<Value = u64> {
+    prop_oneof![
+        Just(0x7ff0_0000_0000_0002),
+        Just((-0.0f64).to_bits()),
+        Just(f64::INFINITY.to_bits()),
+        Just(u64::MAX),
+        any::<u64>(),
+    ]
+}
+
+fn time() -> impl Strategy<Value = i64> {
+    prop_oneof![Just(i64::MIN), Just(i64::MAX), Just(0), -5..5i64, any::<i64>()]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (time(), proptest::collection::vec(bits(), 0..6))
+            .prop_map(|(timestamp, values)| Step::Scrape { timestamp, values }),
+        4 => (0..5u32, proptest::collection::vec((time(), bits()), 0..30))
+            .prop_map(|(series, samples)| Step::Column { series, samples }),
+        1 => Just(Step::Write),
+        1 => Just(Step::Rotate),
+    ]
+}
+
+fn declare(writer: &mut Writer, id: u32) -> Result<SeriesId> {
+    let id = SeriesId(id);
+    if !writer.has_series(id) {
+        let series = Series::new("m", [("id", id.0.to_string().as_str())])?;
+        writer.declare_series(id, &series)?;
+    }
+    Ok(id)
+}
+
+type Told = Vec<(u64, u32, Vec<i64>, Vec<u64>)>;
+
+fn apply(writer: &mut Writer, step: &Step, told: &mut Told) -> Result<()> {
+    let floats = |bits: &[u64]| bits.iter().copied().map(f64::from_bits).collect::<Vec<_>>();
+    match step {
+        Step::Scrape { timestamp, values } => {
+            let size = u32::try_from(values.len()).unwrap();
+            let members = (0..size).rev().map(|id| declare(writer, id * 1000));
+            let members = members.collect::<Result<Vec<_>>>()?;
+            if !writer.has_group(size) {
+                writer.declare_group(size, &members)?;
+            }
+            let sequence = writer.push_scrape(size, *timestamp, &floats(values))?;
+            told.push((sequence, size, vec![*timestamp], values.clone()));
+        }
+        Step::Column { series, samples } => {
+            let id = declare(writer, *series)?;
+            let (timestamps, values): (Vec<i64>, Vec<u64>) = samples.iter().copied().unzip();
+            let sequence = writer.push_column(id, &timestamps, &floats(&values))?;
+            told.push((sequence, *series, timestamps, values));
+        }
+        Step::Write => writer.write_group()?,
+        Step::Rotate => writer.rotate()?,
+    }
+    Ok(())
+}
+
+fn read(dir: &tempfile::TempDir) -> Result<Told> {
+    let bits = |values: &[f64]| values.iter().map(|value| value.to_bits()).collect();
+    let mut told = Told::new();
+    replay(&RealFs, &log_dir(dir), 0, &mut |record| {
+        match record {
+            Record::Scrape { sequence, group, timestamp, values } => {
+                told.push((sequence, group, vec![timestamp], bits(values)));
+            }
+            Record::Column { sequence, series, timestamps, values } => {
+                told.push((sequence, series.0, timestamps.to_vec(), bits(values)));
+            }
+            Record::Series { id, series } => {
+                assert_eq!(series.label("id"), id.0.to_string());
+            }
+            Record::Group { id, series } => assert_eq!(series.len(), id as usize),
+            Record::File { .. } | Record::Metadata { .. } => {}
+        }
+        Ok(())
+    })?;
+    Ok(told)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn what_is_pushed_comes_back(steps in proptest::collection::vec(step(), 0..40)) {
+        let dir = tempfile::tempdir().unwrap();
+        let (_, mut writer) = open(&dir, 0);
+        let mut told = Told::new();
+        for step in &steps {
+            apply(&mut writer, step, &mut told).unwrap();
+        }
+        writer.write_group().unwrap();
+        drop(writer);
+        prop_assert_eq!(&read(&dir).unwrap(), &told);
+        let (found, _) = open(&dir, 0);
+        prop_assert_eq!(found.next_sequence, told.len() as u64 + 1);
+        prop_assert_eq!(&read(&dir).unwrap(), &told);
+    }
+}
+
+#[test]
+fn what_exceeds_a_frame_goes_to_the_next_and_what_never_fits_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, mut writer) = open(&dir, 0);
+    let id = declare(&mut writer, 1).unwrap();
+    let samples = FRAME_PAYLOAD_BYTES_MAX / 20;
+    let values = vec![1.5; samples];
+    let timestamps: Vec<i64> = (0..).take(samples).collect();
+    assert_eq!(writer.push_column(id, &timestamps, &values).unwrap(), 1);
+    assert_eq!(writer.push_column(id, &timestamps, &values).unwrap(), 2);
+    let many = vec![0.0; FRAME_PAYLOAD_BYTES_MAX / 8];
+    let refused = writer.push_column(id, &vec![0; many.len()], &many);
+    assert!(matches!(refused, Err(Error::InvalidArgument { .. })), "{refused:?}");
+    writer.write_group().unwrap();
+    let mut sums = Vec::new();
+    replay(&RealFs, &log_dir(&dir), 0, &mut |record| {
+        if let Record::Column { sequence, timestamps, .. } = record {
+            sums.push((sequence, timestamps.len(), timestamps.last().copied()));
+        }
+        Ok(())
+    })
+    .unwrap();
+    let last = timestamps.last().copied();
+    assert_eq!(sums, [(1, samples, last), (2, samples, last)]);
+}
+
+#[test]
+fn undeclared_and_mismatched_records_are_refused_without_effect() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, mut writer) = open(&dir, 0);
+    let id = declare(&mut writer, 1).unwrap();
+    let pending = writer.pending_bytes();
+    let series = Series::new("m", []).unwrap();
+    assert!(writer.declare_series(id, &series).is_err());
+    assert!(writer.declare_group(1, &[id, SeriesId(2)]).is_err());
+    assert!(writer.push_scrape(1, 0, &[]).is_err());
+    assert!(writer.push_column(SeriesId(2), &[1], &[1.0]).is_err());
+    assert!(writer.push_column(id, &[1], &[]).is_err());
+    assert_eq!((writer.pending_bytes(), writer.next_sequence()), (pending, 1));
+    writer.declare_group(1, &[id]).unwrap();
+    assert!(writer.push_scrape(1, 0, &[1.0, 2.0]).is_err());
+    assert_eq!(writer.push_scrape(1, 0, &[1.0]).unwrap(), 1);
+}
+
+#[test]
+fn levels_advance_with_write_and_sync_and_truncation_keeps_what_is_needed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, mut writer) = open(&dir, 0);
+    let metadata = Metadata { kind: MetricKind::Counter, ..Metadata::default() };
+    for file in 0..4 {
+        assert!(!writer.has_metadata("m"));
+        writer.declare_metadata("m", &metadata).unwrap();
+        let id = declare(&mut writer, 0).unwrap();
+        let sequence = writer.push_column(id, &[file], &[0.0]).unwrap();
+        assert_eq!(writer.logged_sequence(), sequence - 1);
+        writer.write_group().unwrap();
+        assert_eq!((writer.logged_sequence(), writer.synced_sequence()), (sequence, sequence - 1));
+        writer.sync().unwrap();
+        assert_eq!(writer.synced_sequence(), sequence);
+        writer.rotate().unwrap();
+    }
+    let removed = |watermark| truncate(&RealFs, &log_dir(&dir), watermark).unwrap();
+    assert_eq!([removed(0), removed(1), removed(1), removed(3), removed(99)], [0, 1, 0, 2, 1]);
+    assert_eq!(open(&dir, 4).0.next_sequence, 5);
+}
+
+#[test]
+fn a_visitors_error_ends_the_replay() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(open(&dir, 0));
+    let ended = replay(&RealFs, &log_dir(&dir), 0, &mut |_| Err(Error::Cancelled));
+    assert!(matches!(ended, Err(Error::Cancelled)));
+}
