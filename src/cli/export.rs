@@ -126,7 +126,7 @@ impl Export {
     ) -> Result<(Report, W), Failure> {
         let mut writer = match self.format {
             Format::Prometheus => Writer::Prometheus(ExpositionWriter::new(output)),
-            Format::Csv => Writer::Csv(CsvWriter::new(output)?),
+            Format::Csv => Writer::Csv(Box::new(CsvWriter::new(output)?)),
             Format::Jsonl => Writer::Jsonl(JsonlWriter::new(output)),
         };
         let mut report = Report::default();
@@ -172,7 +172,7 @@ impl Export {
 
 enum Writer<W: Write> {
     Prometheus(ExpositionWriter<W>),
-    Csv(CsvWriter<W>),
+    Csv(Box<CsvWriter<W>>),
     Jsonl(JsonlWriter<W>),
 }
 

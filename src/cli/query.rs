@@ -287,7 +287,7 @@ fn summary_table(screen: &mut Screen, answer: &Answer) -> Result<(), Failure> {
                 there().fold(f64::NAN, f64::min),
                 mean,
                 there().fold(f64::NAN, f64::max),
-                there().last().unwrap_or(f64::NAN),
+                there().next_back().unwrap_or(f64::NAN),
             ];
             let mut row = vec![
                 name(&group.key, &answer.groups),
