@@ -29,21 +29,33 @@ pub struct CacheLimits {
 
 impl Default for CacheLimits {
     /// 256 MiB of segments: a day of a thousand series at a second three times over. 16 stores:
-    /// an open sled database takes some 100 KB and a few file descriptors.
+    /// an open sled database takes some 800 KB and a file descriptor.
     fn default() -> Self {
         Self { segment_bytes_max: 256 << 20, open_parts_max: 16 }
     }
 }
+
+/// Bytes read from open stores after which the least recently used close, over all parts. sled
+/// keeps a page of each of 256 shards whatever `cache_capacity` says, so what was read from an
+/// open store counts as still in memory; closing gives it back, and opening again costs it 1 ms.
+pub(super) const STORE_READ_BYTES_MAX: u64 = 64 << 20;
 
 /// Opened segments and open stores of all parts of an engine. Shared behind an `Arc`.
 pub struct PartCache {
     limits: CacheLimits,
     segments: Mutex<Ring>,
     /// Most recently used last.
-    stores: Mutex<VecDeque<(u64, Arc<dyn PartStore>)>>,
+    stores: Mutex<VecDeque<OpenStore>>,
     next_tenant: AtomicU64,
     loads: AtomicU64,
     opens: AtomicU64,
+}
+
+struct OpenStore {
+    part: u64,
+    store: Arc<dyn PartStore>,
+    /// Read from it since it was opened.
+    read_bytes: u64,
 }
 
 #[derive(Default)]
@@ -210,7 +222,7 @@ impl PartCache {
         // Closed after the lock is gone: closing takes a store some time.
         let mut closed = Vec::new();
         let mut stores = lock(&self.stores);
-        stores.push_back((part, Arc::clone(&store)));
+        stores.push_back(OpenStore { part, store: Arc::clone(&store), read_bytes: 0 });
         while stores.len() > self.limits.open_parts_max.max(1) {
             closed.extend(stores.pop_front());
         }
@@ -218,11 +230,27 @@ impl PartCache {
         Ok(store)
     }
 
+    /// Counts bytes read from the part's store, and closes stores where they became too many.
+    pub(super) fn charge(&self, part: u64, bytes: u32) {
+        let mut closed = Vec::new();
+        let mut stores = lock(&self.stores);
+        if let Some(open) = stores.iter_mut().find(|open| open.part == part) {
+            open.read_bytes += u64::from(bytes);
+        }
+        let mut total: u64 = stores.iter().map(|open| open.read_bytes).sum();
+        while total > STORE_READ_BYTES_MAX {
+            let Some(open) = stores.pop_front() else { break };
+            total -= open.read_bytes;
+            closed.push(open);
+        }
+        drop(stores);
+    }
+
     fn open_store(&self, part: u64) -> Option<Arc<dyn PartStore>> {
         let mut stores = lock(&self.stores);
-        let at = stores.iter().position(|(tenant, _)| *tenant == part)?;
+        let at = stores.iter().position(|open| open.part == part)?;
         let entry = stores.remove(at)?;
-        let store = Arc::clone(&entry.1);
+        let store = Arc::clone(&entry.store);
         stores.push_back(entry);
         Some(store)
     }
@@ -231,7 +259,7 @@ impl PartCache {
     pub(super) fn dismiss_part(&self, part: u64) {
         let closed = {
             let mut stores = lock(&self.stores);
-            let at = stores.iter().position(|(tenant, _)| *tenant == part);
+            let at = stores.iter().position(|open| open.part == part);
             at.and_then(|at| stores.remove(at))
         };
         drop(closed);

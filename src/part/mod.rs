@@ -29,7 +29,7 @@ pub use self::meta::{PartMeta, SegmentEntry};
 pub use self::verify::PartReport;
 pub use self::write::{PartSpec, directory_name, part_dir, remove, size_bytes, sweep, write};
 
-use self::cache::Slot;
+use self::cache::{STORE_READ_BYTES_MAX, Slot};
 use self::directory::Directory;
 use crate::aggregate::Partial;
 use crate::error::{DecodeError, Error, Result};
@@ -156,10 +156,16 @@ impl Part {
     pub fn segment(&self, number: u32) -> Result<Arc<Segment>> {
         let slot = self.slots.get(number as usize).ok_or_else(|| self.no_segment(number))?;
         let bytes = self.meta.segments.get(number as usize).map_or(0, |entry| entry.bytes);
-        self.cache.segment(slot, bytes, || {
-            let store = self.cache.store(self.tenant, &self.opening, || self.open_store())?;
-            self.load(store.as_ref(), number)
-        })
+        self.cache.segment(slot, bytes, || self.load_pooled(number))
+    }
+
+    /// Reads a segment past the segment cache, through the part's pooled store.
+    fn load_pooled(&self, number: u32) -> Result<Segment> {
+        let store = self.cache.store(self.tenant, &self.opening, || self.open_store())?;
+        let segment = self.load(store.as_ref(), number)?;
+        let bytes = self.meta.segments.get(number as usize).map_or(0, |entry| entry.bytes);
+        self.cache.charge(self.tenant, bytes);
+        Ok(segment)
     }
 
     fn open_store(&self) -> Result<Box<dyn PartStore>> {

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{META_BYTES_MAX, META_FILE, Part, meta};
+use super::{META_BYTES_MAX, META_FILE, Part, STORE_READ_BYTES_MAX, meta};
 use crate::error::{DecodeError, Error, Result};
 use crate::fs::read_file;
 use crate::segment::ColumnStats;
+use crate::store::PartStore;
 
 /// What checking a part found.
 #[derive(Debug, Default)]
@@ -29,14 +30,22 @@ impl Part {
         if let Err(problem) = self.verify_meta() {
             report.problems.push(problem);
         }
-        let store = match self.open_store() {
-            Ok(store) => store,
-            Err(problem) => {
-                report.problems.push(problem);
-                return report;
-            }
-        };
+        if let Err(problem) = self.verify_store(&mut report, progress) {
+            report.problems.push(problem);
+        }
+        report
+    }
+
+    /// Every segment, and their number; an error where the store itself does not open or count.
+    fn verify_store(&self, report: &mut PartReport, progress: &mut dyn FnMut(u32)) -> Result<()> {
+        let (mut store, mut read_bytes) = (self.open_store()?, 0);
         for (number, entry) in (0_u32..).zip(&self.meta.segments) {
+            // What was read from an open store may stay in its memory.
+            read_bytes += u64::from(entry.bytes);
+            if read_bytes > STORE_READ_BYTES_MAX {
+                drop(store);
+                (store, read_bytes) = (self.open_store()?, u64::from(entry.bytes));
+            }
             match self.verify_segment(store.as_ref(), number) {
                 Ok(()) => {
                     report.segments += 1;
@@ -47,10 +56,8 @@ impl Part {
             }
             progress(number + 1);
         }
-        if let Err(problem) = self.verify_count(store.as_ref()) {
-            report.problems.push(problem);
-        }
-        report
+        drop(store);
+        self.verify_count(self.open_store()?.as_ref())
     }
 
     fn verify_meta(&self) -> Result<()> {
@@ -64,7 +71,7 @@ impl Part {
         Err(Error::corrupt(path, 0, DecodeError::Checksum { expected, found }))
     }
 
-    fn verify_segment(&self, store: &dyn crate::store::PartStore, number: u32) -> Result<()> {
+    fn verify_segment(&self, store: &dyn PartStore, number: u32) -> Result<()> {
         let segment = self.load(store, number)?;
         segment.verify().map_err(|source| self.corrupt(number, source))?;
         let Some(entry) = self.meta.segments.get(number as usize) else { return Ok(()) };
@@ -83,7 +90,7 @@ impl Part {
         Err(self.corrupt(number, DecodeError::Invalid { what: "segment", found, expected }))
     }
 
-    fn verify_count(&self, store: &dyn crate::store::PartStore) -> Result<()> {
+    fn verify_count(&self, store: &dyn PartStore) -> Result<()> {
         let found = store.count()?;
         if found == self.meta.segments.len() as u64 {
             return Ok(());
@@ -99,10 +106,9 @@ impl Part {
     /// # Errors
     /// The first segment that does not read.
     pub fn column_stats(&self) -> Result<Vec<ColumnStats>> {
-        let store = self.cache.store(self.tenant, &self.opening, || self.open_store())?;
         let mut sums: BTreeMap<_, ColumnStats> = BTreeMap::new();
         for (number, _) in (0_u32..).zip(&self.meta.segments) {
-            let segment = self.load(store.as_ref(), number)?;
+            let segment = self.load_pooled(number)?;
             let stats = segment.column_stats().map_err(|source| self.corrupt(number, source))?;
             for stats in stats {
                 let sum = sums.entry((stats.kind, stats.encoding)).or_insert(ColumnStats {

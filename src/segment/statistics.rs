@@ -36,8 +36,8 @@ pub(super) struct Bounds {
     pub(super) samples: u32,
 }
 
-/// The statistics of `count` samples of equal `value` from `first` to `last`, as
-/// [`Partial::of`] computes them.
+/// The statistics of samples of one equal `value`. Its sum is the product, rounded once: closer
+/// than adding the value up, and the same wherever it is computed.
 pub(super) fn of_constant(value: f64, bounds: &Bounds) -> Partial {
     if is_stale(value) || bounds.samples == 0 {
         return Partial::EMPTY;
@@ -45,7 +45,8 @@ pub(super) fn of_constant(value: f64, bounds: &Bounds) -> Partial {
     let one = Sample { timestamp: Timestamp(bounds.first), value };
     Partial {
         count: u64::from(bounds.samples),
-        sum: repeated_sum(value, bounds.samples),
+        // A sum starts at +0: without it -0.0 would stay negative.
+        sum: 0.0 + value * f64::from(bounds.samples),
         min: value,
         max: value,
         first: one,
@@ -53,18 +54,6 @@ pub(super) fn of_constant(value: f64, bounds: &Bounds) -> Partial {
         increase: 0.0,
         resets: 0,
     }
-}
-
-/// `0.0 + value + value + ...`, rounded after each addition.
-fn repeated_sum(value: f64, count: u32) -> f64 {
-    // A significand that leaves room for the count makes every partial sum exact, and so the
-    // product.
-    let room = u64::from(count.next_power_of_two()) - 1;
-    let (bits, product) = (value.to_bits(), value * f64::from(count));
-    if bits & room == 0 && product.is_finite() && value.is_normal() || value == 0.0 {
-        return 0.0 + product;
-    }
-    (0..count).fold(0.0, |sum, _| sum + value)
 }
 
 /// The six columns of numbers, each XOR its prediction.
@@ -323,17 +312,12 @@ mod tests {
             let timestamps: Vec<i64> = (0..count as i64).collect();
             let derived = of_constant(value, &bounds(0, &timestamps));
             let folded = Partial::of(&timestamps, &vec![value; count]);
+            // The product rounds once; the fold `count` times, and may overflow or die on the way.
+            let near = (derived.sum - folded.sum).abs() <= 1e-11 * folded.sum.abs();
+            let same = derived.sum == folded.sum || folded.sum.is_nan() && derived.sum.is_nan();
+            prop_assert!(near || same, "{:?} {:?}", derived, folded);
+            let derived = Partial { sum: folded.sum, ..derived };
             prop_assert!(equal(&derived, &folded), "{:?} {:?}", derived, folded);
-        }
-    }
-
-    #[test]
-    fn constants_of_few_digits_are_derived() {
-        let timestamps: Vec<i64> = (0..1024).collect();
-        for value in [0.1, 0.5, 3.0, -7.25, 1e300, f64::MAX, 5e-324, 1e15, f64::MIN_POSITIVE, 1e18]
-        {
-            let derived = of_constant(value, &bounds(0, &timestamps));
-            assert!(equal(&derived, &Partial::of(&timestamps, &[value; 1024])), "{value}");
         }
     }
 }

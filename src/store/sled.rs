@@ -41,6 +41,14 @@ const CACHE_BYTES: u64 = 64 << 10;
 const LOCK_TRIES: u32 = 200;
 const LOCK_PAUSE: Duration = Duration::from_millis(5);
 
+/// What a message of sled's log takes beside key and value, about: header, key, lengths.
+const MESSAGE_BYTES: usize = 21;
+/// Longest padding value: it must stay in the log, so below a quarter of a segment.
+const PADDING_BYTES_MAX: usize = SEGMENT_BYTES / 4 - 128;
+/// Padding meets the end of a segment at the first attempt, at the second where sled's lengths
+/// were a few bytes off. After the last the part is sound all the same, only slower to open.
+const PADDING_ROUNDS: usize = 4;
+
 const SEAL_NAME: &str = "seal";
 const SEAL_BYTES_MAX: usize = 16 << 20;
 const SEAL_MAGIC: [u8; 4] = *b"ICSL";
@@ -93,18 +101,6 @@ impl SledWriter {
         let tree = self.db.open_tree(name).map_err(fail("write", &self.dir))?;
         tree.apply_batch(batch).map_err(fail("write", &self.dir))
     }
-
-    /// Fills the log's last segment with padding in the default tree. Recovery rereads every
-    /// message of the last segment, blobs and all: a hundred small links to half-megabyte blobs
-    /// made opening a 50 MB part read all of it.
-    fn pad(&self) -> Result<()> {
-        let piece = vec![0; SEGMENT_BYTES / 4 - 64];
-        for number in 0..=(SEGMENT_BYTES / piece.len()) as u64 {
-            let key = number.to_be_bytes();
-            self.db.insert(key, piece.as_slice()).map_err(fail("write", &self.dir))?;
-        }
-        self.db.flush().map(drop).map_err(fail("flush", &self.dir))
-    }
 }
 
 impl Writer for SledWriter {
@@ -124,7 +120,7 @@ impl Writer for SledWriter {
 
     fn finish(mut self: Box<Self>) -> Result<()> {
         self.write_tree()?;
-        self.pad()?;
+        self.db.flush().map_err(fail("flush", &self.dir))?;
         let Self { fs, dir, db, .. } = *self;
         drop(db);
         settle(&dir)?;
@@ -132,15 +128,41 @@ impl Writer for SledWriter {
     }
 }
 
-/// Lets sled recover what it just wrote, so that no later open has anything left to do.
+/// Lets sled recover what it just wrote, and pads its log to the end of a segment, so that no
+/// later open has anything left to do.
+///
+/// A log that ends within a segment costs every open: its messages are read again, blobs and all
+/// (a hundred links to half-megabyte blobs made opening a 50 MB part read all of it), and the rest
+/// of the segment is zeroed and synced.
 fn settle(dir: &Path) -> Result<()> {
+    for round in 0..PADDING_ROUNDS {
+        let db = reopen(dir)?;
+        let used = log_end(dir)? % SEGMENT_BYTES;
+        if used == 0 {
+            break;
+        }
+        let left = SEGMENT_BYTES - used;
+        let count = left.div_ceil(PADDING_BYTES_MAX);
+        for number in 0..count {
+            let mut bytes = (left / count).saturating_sub(MESSAGE_BYTES);
+            if number + 1 == count {
+                // Ending a little early is ending: no message fits into the rest.
+                bytes = bytes.saturating_sub(MESSAGE_BYTES);
+            }
+            let key = ((round * SEGMENT_BYTES + number) as u64).to_be_bytes();
+            db.insert(key, vec![0; bytes]).map_err(fail("settle", dir))?;
+        }
+        db.flush().map_err(fail("settle", dir))?;
+    }
+    Ok(())
+}
+
+/// Opens a database that was closed a moment ago.
+fn reopen(dir: &Path) -> Result<Db> {
     let mut tries = 0;
     loop {
         match config(dir).open() {
-            Ok(db) => {
-                drop(db);
-                return Ok(());
-            }
+            Ok(db) => return Ok(db),
             Err(sled::Error::Io(_)) if tries < LOCK_TRIES => {
                 tries += 1;
                 std::thread::sleep(LOCK_PAUSE);
@@ -148,6 +170,18 @@ fn settle(dir: &Path) -> Result<()> {
             Err(error) => return Err(fail("settle", dir)(error)),
         }
     }
+}
+
+/// Where sled's log ends: it names its snapshot so. 0 for an empty log, which has none.
+fn log_end(dir: &Path) -> Result<usize> {
+    for entry in std::fs::read_dir(dir).map_err(|source| Error::io("list", dir, source))? {
+        let name = entry.map_err(|source| Error::io("list", dir, source))?.file_name();
+        let digits = name.to_str().and_then(|name| name.strip_prefix("snap."));
+        if let Some(end) = digits.and_then(|digits| usize::from_str_radix(digits, 16).ok()) {
+            return Ok(end);
+        }
+    }
+    Ok(0)
 }
 
 /// A sealed file: path below the store's directory, length, checksum (0 for a blob).
