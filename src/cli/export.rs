@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::arguments::Between;
 use super::screen::Screen;
-use super::{Common, Failure, figures, open_to_read};
+use super::{Failure, StoreArguments, figures, open_to_read};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::integration::csv::CsvWriter;
@@ -32,7 +32,7 @@ Examples:
   icecore export --db history --output history.jsonl.zst")]
 pub(super) struct Export {
     #[command(flatten)]
-    common: Common,
+    store: StoreArguments,
     /// Which series [default: all]
     selector: Option<String>,
     #[command(flatten)]
@@ -70,7 +70,7 @@ impl Export {
             Some(text) => Selector::parse(text)?,
             None => Selector::default(),
         };
-        let engine = open_to_read(&self.common.db)?;
+        let engine = open_to_read(&self.store.db)?;
         let range = self.between.resolve(&engine)?;
         let to_stdout = self.output.as_os_str() == "-";
         let report = if to_stdout {
@@ -79,11 +79,11 @@ impl Export {
             self.write_file(&engine, &selector, range)?
         };
         // Where stdout carries the samples, only they go there.
-        let text = if self.common.json { report.to_json().to_string() } else { report.to_string() };
+        let text = if self.store.json { report.to_json().to_string() } else { report.to_string() };
         if to_stdout {
             screen.flush()?;
             let lost = report.stale_left_out + report.nan_payloads_lost > 0;
-            if self.common.json || lost {
+            if self.store.json || lost {
                 screen.note(&text);
             }
         } else {
@@ -126,7 +126,7 @@ impl Export {
     ) -> Result<(Report, W), Failure> {
         let mut writer = match self.format {
             Format::Prometheus => Writer::Prometheus(ExpositionWriter::new(output)),
-            Format::Csv => Writer::Csv(CsvWriter::new(output)?),
+            Format::Csv => Writer::Csv(Box::new(CsvWriter::new(output)?)),
             Format::Jsonl => Writer::Jsonl(JsonlWriter::new(output)),
         };
         let mut report = Report::default();
@@ -172,7 +172,7 @@ impl Export {
 
 enum Writer<W: Write> {
     Prometheus(ExpositionWriter<W>),
-    Csv(CsvWriter<W>),
+    Csv(Box<CsvWriter<W>>),
     Jsonl(JsonlWriter<W>),
 }
 

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::arguments::{When, label, when};
 use super::input::{Format, Reading};
 use super::screen::Screen;
-use super::{Common, Failure, figures, input, open_to_import};
+use super::{Failure, StoreArguments, figures, input, open_to_import};
 use crate::engine::{Engine, Refusal, ScrapeHandle, SeriesHandle, Writer};
 use crate::integration::{Batch, SampleReader, Slot};
 use crate::model::Series;
@@ -31,7 +31,7 @@ Timestamps in CSV and JSON: RFC 3339, 'YYYY-MM-DD HH:MM:SS' (UTC), or Unix time,
 told by its size: below 10^11 seconds, 10^14 milliseconds, 10^17 microseconds, else nanoseconds.")]
 pub(super) struct Import {
     #[command(flatten)]
-    common: Common,
+    store: StoreArguments,
     /// What the input is
     #[arg(long, value_enum, default_value = "auto")]
     format: Format,
@@ -76,7 +76,7 @@ impl Import {
             }
             None => None,
         };
-        let mut importer = Importer::open(&self.common.db)?;
+        let mut importer = Importer::open(&self.store.db)?;
         let timestamp = self.timestamp.map(|when| when.resolve(importer.engine.now()));
         let reading = Reading { format: self.format, series, timestamp };
         for file in &self.files {
@@ -88,7 +88,7 @@ impl Import {
             }
         }
         let report = importer.close()?;
-        if self.common.json {
+        if self.store.json {
             screen.json(&report)?;
         } else {
             for line in report.lines() {

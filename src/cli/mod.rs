@@ -70,7 +70,7 @@ enum Command {
 
 /// The store that a command works on, and how it answers.
 #[derive(Debug, clap::Args)]
-struct Common {
+struct StoreArguments {
     /// Directory of the store
     #[arg(long, value_name = "DIR", env = "ICECORE_DB")]
     db: PathBuf,

@@ -8,7 +8,7 @@ use super::arguments::{Between, duration};
 use super::chart::{self, Curve};
 use super::screen::Screen;
 use super::table::Columns;
-use super::{Common, Failure, figures, open_to_read};
+use super::{Failure, StoreArguments, figures, open_to_read};
 use crate::engine::Engine;
 use crate::integration::notation::Rfc3339;
 use crate::model::{MatchOp, Matcher, Selector};
@@ -35,7 +35,7 @@ Functions: count, sum, avg, min, max, first, last, stddev, rate, increase, and e
 (p50, p99, p99.9). rate and increase take falls of a counter as resets.")]
 pub(super) struct Query {
     #[command(flatten)]
-    common: Common,
+    store: StoreArguments,
     /// Which series: a metric name, matchers, or both
     selector: String,
     #[command(flatten)]
@@ -66,7 +66,7 @@ pub(super) struct Query {
 impl Query {
     pub(super) fn run(self, screen: &mut Screen) -> Result<(), Failure> {
         let selector = Selector::parse(&self.selector)?;
-        let engine = open_to_read(&self.common.db)?;
+        let engine = open_to_read(&self.store.db)?;
         let Some(range) = self.between.resolve(&engine)? else {
             return self.nothing(screen);
         };
@@ -74,7 +74,7 @@ impl Query {
         let began = Instant::now();
         let answer = engine.query(&selector, &request)?;
         let elapsed = began.elapsed();
-        if self.common.json {
+        if self.store.json {
             screen.json(&to_json(&self.selector, &answer, request.step))?;
             return Ok(());
         }
@@ -121,7 +121,7 @@ impl Query {
     }
 
     fn nothing(&self, screen: &mut Screen) -> Result<(), Failure> {
-        if self.common.json {
+        if self.store.json {
             let functions: Vec<String> = self.agg.iter().map(Function::to_string).collect();
             screen.json(&json!({
                 "selector": self.selector, "functions": functions, "windows": [], "groups": [],
@@ -287,7 +287,7 @@ fn summary_table(screen: &mut Screen, answer: &Answer) -> Result<(), Failure> {
                 there().fold(f64::NAN, f64::min),
                 mean,
                 there().fold(f64::NAN, f64::max),
-                there().last().unwrap_or(f64::NAN),
+                there().next_back().unwrap_or(f64::NAN),
             ];
             let mut row = vec![
                 name(&group.key, &answer.groups),

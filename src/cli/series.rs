@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::arguments::Between;
 use super::screen::Screen;
-use super::{Common, Failure, open_to_read};
+use super::{Failure, StoreArguments, open_to_read};
 use crate::model::{MetricKind, Selector};
 use crate::time::TimeRange;
 
@@ -16,7 +16,7 @@ Examples:
   icecore series --db history '{__name__=~\"node_disk_.*\",device=\"vda\"}' --from now-1d")]
 pub(super) struct ListSeries {
     #[command(flatten)]
-    common: Common,
+    store: StoreArguments,
     /// Which series [default: all]
     selector: Option<String>,
     #[command(flatten)]
@@ -29,13 +29,13 @@ impl ListSeries {
             Some(text) => Selector::parse(text)?,
             None => Selector::default(),
         };
-        let engine = open_to_read(&self.common.db)?;
+        let engine = open_to_read(&self.store.db)?;
         let range = self.between.resolve(&engine)?;
         let found = match range {
             Some(range) => engine.series(&selector, range)?,
             None => engine.series(&selector, TimeRange::ALL)?,
         };
-        if self.common.json {
+        if self.store.json {
             let series: Vec<Value> = found
                 .iter()
                 .map(|(_, series)| {

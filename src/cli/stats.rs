@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::screen::Screen;
 use super::table::Columns;
-use super::{Common, Failure, figures, open_to_read};
+use super::{Failure, StoreArguments, figures, open_to_read};
 use crate::engine::{PartStats, Stats};
 use crate::integration::notation::Rfc3339;
 use crate::segment::{ColumnKind, ColumnStats};
@@ -13,14 +13,14 @@ use crate::segment::{ColumnKind, ColumnStats};
 #[derive(Debug, clap::Args)]
 pub(super) struct ShowStats {
     #[command(flatten)]
-    common: Common,
+    store: StoreArguments,
 }
 
 impl ShowStats {
     pub(super) fn run(self, screen: &mut Screen) -> Result<(), Failure> {
-        let engine = open_to_read(&self.common.db)?;
+        let engine = open_to_read(&self.store.db)?;
         let stats = engine.stats()?;
-        if self.common.json {
+        if self.store.json {
             screen.json(&to_json(&stats))?;
             return Ok(());
         }

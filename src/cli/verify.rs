@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::screen::Screen;
-use super::{Common, Failure, figures, progress};
+use super::{Failure, StoreArguments, figures, progress};
 use crate::engine::Engine;
 
 /// Check every checksum and invariant; exits with 0 only where the store is whole
@@ -12,18 +12,18 @@ use crate::engine::Engine;
 #[derive(Debug, clap::Args)]
 pub(super) struct Verify {
     #[command(flatten)]
-    common: Common,
+    store: StoreArguments,
 }
 
 impl Verify {
     pub(super) fn run(self, screen: &mut Screen) -> Result<(), Failure> {
         let bar = progress::over_bytes("verify", Some(0));
-        let report = Engine::verify(&self.common.db, &mut |step| {
+        let report = Engine::verify(&self.store.db, &mut |step| {
             bar.set_length(step.bytes_total);
             bar.set_position(step.bytes_done);
         })?;
         bar.finish_and_clear();
-        if self.common.json {
+        if self.store.json {
             let problems: Vec<Value> = report
                 .problems
                 .iter()
