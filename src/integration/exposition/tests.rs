@@ -4,18 +4,21 @@ use super::*;
 use crate::integration::testing::read_all;
 use crate::model::{Metadata, MetricKind, Series};
 
-/// Every sample as `(series, nanoseconds, bits)`, and the reader.
+/// Series, nanoseconds, and the value or its bits.
+type Read<V> = Vec<(String, i64, V)>;
+
+/// Every sample, values as bits, and the reader.
 fn read_as(
     text: &[u8],
     dialect: Dialect,
     default: Option<Timestamp>,
-) -> (Vec<(String, i64, u64)>, ExpositionReader<&[u8]>) {
+) -> (Read<u64>, ExpositionReader<&[u8]>) {
     let mut reader = ExpositionReader::new(text, dialect, default);
     let samples = read_all(&mut reader);
     (samples, reader)
 }
 
-fn read(text: &str) -> (Vec<(String, i64, f64)>, Vec<(u64, RejectReason)>) {
+fn read(text: &str) -> (Read<f64>, Vec<(u64, RejectReason)>) {
     let (samples, reader) = read_as(text.as_bytes(), Dialect::Auto, None);
     let samples = samples.into_iter().map(|(s, t, v)| (s, t, f64::from_bits(v))).collect();
     let details = reader.rejections().details();
