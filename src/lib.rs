@@ -6,8 +6,9 @@
 //! The rooms stand here in layer order: a module imports only modules listed above it
 //! (`tests/tidy.rs` holds the order). `docs/architecture.md` tells what each room owns.
 
-pub mod error;
 pub mod time;
+
+pub mod error;
 
 pub mod model;
 

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 /// The rooms in layer order: a room imports only rooms that stand before it.
 const ROOMS: [&str; 18] = [
-    "error",
     "time",
+    "error",
     "model",
     "aggregate",
     "codec",
@@ -41,10 +41,18 @@ impl Source {
         (!matches!(room, "lib" | "main")).then_some(room)
     }
 
-    /// The lines before the file's own tests, comments blanked.
+    /// The lines before the file's own tests; none where it holds nothing but unit tests.
+    fn lines(&self) -> impl Iterator<Item = &str> {
+        let all = if self.name.ends_with("/tests.rs") { "" } else { self.text.as_str() };
+        all.lines().take_while(|line| *line != "#[cfg(test)]")
+    }
+
+    /// As [`lines`](Self::lines), numbered, comments blanked.
     fn code(&self) -> impl Iterator<Item = (usize, &str)> {
-        let lines = self.text.lines().take_while(|line| *line != "#[cfg(test)]").enumerate();
-        lines.map(|(i, line)| (i + 1, if line.trim_start().starts_with("//") { "" } else { line }))
+        let blanked = |line: &str| line.trim_start().starts_with("//");
+        self.lines()
+            .enumerate()
+            .map(move |(i, line)| (i + 1, if blanked(line) { "" } else { line }))
     }
 
     fn fail(&self, line: usize, what: &str) -> String {
@@ -106,7 +114,7 @@ fn files_stay_within_their_limit() {
     let mut problems = Vec::new();
     for dir in ["src", "tests", "benches", "fuzz"] {
         for source in sources(dir) {
-            let lines = source.text.lines().take_while(|line| *line != "#[cfg(test)]").count();
+            let lines = source.lines().count();
             if lines > FILE_LINES_MAX {
                 problems.push(source.fail(lines, "more than 500 lines before its tests"));
             }
@@ -117,8 +125,8 @@ fn files_stay_within_their_limit() {
 
 /// What may stand only in some files: the word, where it may, and why.
 const ONLY_IN: [(&str, &[&str], &str); 8] = [
-    ("sled::", &["store/sled.rs"], "one file names sled"),
-    ("redb::", &["store/redb.rs"], "one file names redb"),
+    ("sled::", &["store/sled.rs", "store/mod.rs"], "one file names sled, one that file"),
+    ("redb::", &["store/redb.rs", "store/mod.rs"], "one file names redb, one that file"),
     ("println!", &["cli/", "main.rs"], "the command is the only printer"),
     ("SystemTime", &["time.rs"], "one clock"),
     ("std::fs::", &["fs/", "store/", "cli/"], "files are reached through the seam"),

@@ -251,19 +251,40 @@ pub(super) fn read_planes(
     Ok(column.into_iter())
 }
 
+/// Whether stored statistics are those of `values`: sums and increases within the rounding that
+/// another order of their terms may bring (an older icecore added up in another order), all else
+/// exactly, NaN being equal to NaN.
+pub(super) fn hold(stored: &Partial, timestamps: &[i64], values: &[f64]) -> bool {
+    let folded = Partial::of(timestamps, values);
+    let finite = values.iter().filter(|value| value.is_finite());
+    let magnitude: f64 = finite.map(|value| value.abs()).sum();
+    // Higham, "Accuracy and Stability of Numerical Algorithms", 4.2; twice, for either order, and
+    // twice again, since an increase subtracts first.
+    let slack = 4.0 * values.len() as f64 * f64::EPSILON * magnitude;
+    let near = |l: f64, r: f64| {
+        numbers_equal(l, r) || (l - r).abs() <= slack || !l.is_finite() && !r.is_finite()
+    };
+    let exact = Partial { sum: folded.sum, increase: folded.increase, ..*stored };
+    near(stored.sum, folded.sum) && near(stored.increase, folded.increase) && equal(&exact, &folded)
+}
+
 /// Whether two statistics are the same, NaN being equal to NaN.
-pub(super) fn equal(left: &Partial, right: &Partial) -> bool {
-    let number = |l: f64, r: f64| l == r || l.is_nan() && r.is_nan();
-    let sample = |l: Sample, r: Sample| l.timestamp == r.timestamp && number(l.value, r.value);
+fn equal(left: &Partial, right: &Partial) -> bool {
+    let sample =
+        |l: Sample, r: Sample| l.timestamp == r.timestamp && numbers_equal(l.value, r.value);
     left.count == right.count
         && left.resets == right.resets
         && (left.count == 0
-            || number(left.sum, right.sum)
-                && number(left.min, right.min)
-                && number(left.max, right.max)
-                && number(left.increase, right.increase)
+            || numbers_equal(left.sum, right.sum)
+                && numbers_equal(left.min, right.min)
+                && numbers_equal(left.max, right.max)
+                && numbers_equal(left.increase, right.increase)
                 && sample(left.first, right.first)
                 && sample(left.last, right.last))
+}
+
+fn numbers_equal(left: f64, right: f64) -> bool {
+    left == right || left.is_nan() && right.is_nan()
 }
 
 #[cfg(test)]
