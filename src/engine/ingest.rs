@@ -89,7 +89,7 @@ impl Ingest {
         loop {
             let mut work = self.receive();
             if let Some(metrics) = &mut self.self_metrics {
-                work.batches.extend(metrics.due(&self.shared, self.inlet.len()));
+                work.batches.extend(metrics.due(&self.shared, self.inlet.len(), work.close));
             }
             let close = work.close;
             self.process(work);

@@ -56,9 +56,16 @@ impl SelfMetrics {
         Self { every, last: Instant::now(), group: shared.groups.of(ids) }
     }
 
-    /// The batch that is due now, if one is.
-    pub(super) fn due(&mut self, shared: &Shared, channel_batches: usize) -> Option<Batch> {
-        if self.last.elapsed() < self.every || shared.check_writable().is_err() {
+    /// The batch that is due now, if one is: when the interval is over, and at the end.
+    pub(super) fn due(
+        &mut self,
+        shared: &Shared,
+        channel_batches: usize,
+        ending: bool,
+    ) -> Option<Batch> {
+        let refused =
+            shared.health.check_latch().is_err() || shared.disk_full.load(Ordering::Relaxed);
+        if refused || !ending && self.last.elapsed() < self.every {
             return None;
         }
         self.last = Instant::now();

@@ -51,7 +51,8 @@ const MERGED: u64 = 1 << 63;
 pub struct Snapshot {
     pub(super) lanes: Vec<Lane>,
     places: Arc<HashMap<SeriesId, Vec<Place>>>,
-    late: Arc<HashMap<SeriesId, BTreeMap<i64, Late>>>,
+    /// Each series' samples behind a count of their own: a late one copies no other series'.
+    late: Arc<HashMap<SeriesId, Arc<BTreeMap<i64, Late>>>>,
     plans: Mutex<Plans>,
     base_sequence: Option<u64>,
     last_sequence: Option<u64>,
@@ -91,7 +92,8 @@ impl Snapshot {
     }
 
     pub(super) fn push_late(&mut self, series: SeriesId, timestamp: i64, late: Late) {
-        Arc::make_mut(&mut self.late).entry(series).or_default().insert(timestamp, late);
+        let samples = Arc::make_mut(&mut self.late).entry(series).or_default();
+        Arc::make_mut(samples).insert(timestamp, late);
     }
 
     /// Samples appended, replaced ones included.
@@ -140,7 +142,7 @@ impl Snapshot {
     /// The merged plan of a series that is not plain, with its number in this snapshot.
     pub(super) fn plan(&self, series: SeriesId) -> (u32, Arc<Plan>) {
         let lanes = self.places(series).iter().map(|place| place.lane).collect();
-        let late = self.late.get(&series);
+        let late = self.late.get(&series).map(|late| &**late);
         let key = PlanKey { lanes, late: late.map(|_| series) };
         let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(&number) = plans.numbers.get(&key)
