@@ -132,9 +132,8 @@ fn handles_and_groups_are_used_again_across_freezes_and_rotations() {
     }
     engine.sync().unwrap();
     let check = |engine: &Engine| {
-        let expected: Vec<(i64, f64)> = (0..3_000)
-            .flat_map(|i| [(2 * i, -i as f64), (2 * i + 1, 0.5)])
-            .collect();
+        let expected: Vec<(i64, f64)> =
+            (0..3_000).flat_map(|i| [(2 * i, -i as f64), (2 * i + 1, 0.5)]).collect();
         assert_eq!(values(engine, "a"), expected);
         assert_eq!(values(engine, "b").len(), 3_000);
     };

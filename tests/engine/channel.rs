@@ -40,9 +40,8 @@ fn drop_never_blocks_and_counts() {
     let (engine, fs, writer, series) = stuck(small());
     let writer = writer.with_when_full(WhenFull::Drop).with_durability(Durability::Logged);
     let began = Instant::now();
-    let receipts: Vec<_> = (0..100)
-        .map(|i| writer.append_column(&series, vec![i], vec![i as f64]).unwrap())
-        .collect();
+    let receipts: Vec<_> =
+        (0..100).map(|i| writer.append_column(&series, vec![i], vec![i as f64]).unwrap()).collect();
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     // In batches: those that were dropped say so at once, the four that wait do not.
     let dropped: u64 =

@@ -33,9 +33,8 @@ fn prefix(engine: &Engine) -> usize {
 fn counted(engine: &Engine) -> usize {
     let range = TimeRange::new(Timestamp(0), Timestamp(1 << 40));
     let functions = vec![Function::Count, Function::Max, Function::Increase];
-    let answer = engine
-        .query(&Selector::parse("row").unwrap(), &Request::new(range, functions))
-        .unwrap();
+    let answer =
+        engine.query(&Selector::parse("row").unwrap(), &Request::new(range, functions)).unwrap();
     let counts: Vec<u64> = answer.groups.iter().map(|group| group.counts[0]).collect();
     for group in &answer.groups {
         assert_eq!(group.counts[0], counts[0], "torn: {counts:?}");

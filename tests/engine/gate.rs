@@ -63,16 +63,15 @@ fn the_first_filter_rule_that_matches_decides() {
     ];
     let (engine, _) = gated(GateOptions { filters, ..GateOptions::default() });
     let writer = engine.writer("filters");
-    let denied_by = |series: &str| match writer
-        .series(&Series::parse(series).unwrap(), &Metadata::default())
-    {
-        Ok(_) => None,
-        Err(Refusal::Filtered { series: found, rule }) => {
-            assert_eq!(found.to_string(), series);
-            Some(rule)
-        }
-        Err(other) => panic!("{other}"),
-    };
+    let denied_by =
+        |series: &str| match writer.series(&Series::parse(series).unwrap(), &Metadata::default()) {
+            Ok(_) => None,
+            Err(Refusal::Filtered { series: found, rule }) => {
+                assert_eq!(found.to_string(), series);
+                Some(rule)
+            }
+            Err(other) => panic!("{other}"),
+        };
     assert_eq!(denied_by(r#"debug_x{keep="yes"}"#), None, "an allowance before the denial");
     assert_eq!(denied_by(r#"debug_x{zone="a"}"#), Some(1));
     assert_eq!(denied_by(r#"up{env="test"}"#), Some(2), "a denial before the allowance");

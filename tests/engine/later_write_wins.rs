@@ -74,7 +74,12 @@ fn samples_out_of_order_come_back_in_order() {
     let writer = engine.writer("late");
     let a = handle(&writer, "a");
     // A permutation of 0..997: 5 generates the multiplicative group.
-    let order: Vec<i64> = (1..997).scan(1, |at, _| { *at = *at * 7 % 997; Some(*at) }).collect();
+    let order: Vec<i64> = (1..997)
+        .scan(1, |at, _| {
+            *at = *at * 7 % 997;
+            Some(*at)
+        })
+        .collect();
     for piece in order.chunks(10) {
         let values = piece.iter().map(|&t| t as f64).collect();
         drop(writer.append_column(&a, piece.to_vec(), values).unwrap());

@@ -52,20 +52,19 @@ fn series_samples_and_memory_are_limited() {
     let samples = |samples_max| request(Limits { samples_max, ..all });
     assert_eq!(ask(&engine, &samples(10_000)).unwrap(), 10_000);
     assert_eq!(limit_of(ask(&engine, &samples(9_999))), ("samples", 9_999));
-    let memory = Limits { memory_bytes_max: 10_000, ..all };
-    assert_eq!(limit_of(ask(&engine, &request(memory))), ("bytes of memory", 10_000));
+    let memory = Limits { memory_bytes_max: 5_000, ..all };
+    assert_eq!(limit_of(ask(&engine, &request(memory))), ("bytes of memory", 5_000));
     let windows = Request { step: Some(Duration::from_nanos(1)), ..request(memory) };
-    assert_eq!(limit_of(ask(&engine, &windows)), ("bytes of memory", 10_000));
+    assert_eq!(limit_of(ask(&engine, &windows)), ("bytes of memory", 5_000));
 
     let selector = Selector::parse("m").unwrap();
     let raw = |limits| SampleRequest { limits, ..SampleRequest::new(TimeRange::ALL) };
     let refused = |limits| engine.samples(&selector, &raw(limits)).map(|_| 0);
     assert_eq!(limit_of(refused(Limits { series_max: 9, ..all })), ("series", 9));
     assert_eq!(limit_of(refused(Limits { samples_max: 9, ..all })), ("samples", 9));
-    assert_eq!(limit_of(refused(memory)), ("bytes of memory", 10_000));
-    let streamed = engine.for_each_run(&selector, &raw(Limits { samples_max: 9, ..all }), |_, _, _| {
-        Ok(())
-    });
+    assert_eq!(limit_of(refused(memory)), ("bytes of memory", 5_000));
+    let streamed =
+        engine.for_each_run(&selector, &raw(Limits { samples_max: 9, ..all }), |_, _, _| Ok(()));
     assert_eq!(limit_of(streamed.map(|()| 0)), ("samples", 9));
 }
 
@@ -95,10 +94,14 @@ fn a_deadline_or_a_cancelled_token_ends_a_query() {
 #[test]
 fn a_request_that_contradicts_itself_is_an_error() {
     let engine = filled();
-    let invalid = |request: &Request| matches!(ask(&engine, request), Err(Error::InvalidArgument { .. }));
+    let invalid =
+        |request: &Request| matches!(ask(&engine, request), Err(Error::InvalidArgument { .. }));
     let all = Limits::default();
     assert!(invalid(&Request { step: Some(Duration::ZERO), ..request(all) }));
-    assert!(invalid(&Request { range: TimeRange::new(Timestamp(5), Timestamp(5)), ..request(all) }));
+    assert!(invalid(&Request {
+        range: TimeRange::new(Timestamp(5), Timestamp(5)),
+        ..request(all)
+    }));
     assert!(invalid(&Request { functions: vec![Function::Quantile(2.0)], ..request(all) }));
     let twice = Grouping::Labels(vec!["i".into(), "i".into()]);
     assert!(invalid(&Request { group_by: twice, ..request(all) }));

@@ -5,16 +5,21 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use icecore::engine::Refusal;
+use icecore::error::ReadOnlyCause;
 use icecore::model::{Metadata, Series};
 use icecore::store::StoreKind;
 use icecore::{Engine, Error, Options, Timestamp};
-use icecore::error::ReadOnlyCause;
 
 use crate::disk_full::Mounted;
 use crate::{handle, options, read, values};
 
 fn read_only() -> Options {
     Options { read_only: true, ..options() }
+}
+
+/// Incompressible, so that sled writes blobs.
+fn bits(t: i64) -> u64 {
+    (t as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 /// A part, and as many samples in the log alone.
@@ -25,8 +30,7 @@ fn build(dir: &Path, store: StoreKind) {
     let series = handle(&writer, "m");
     for from in [0, 1_000] {
         let times = (from..from + 1_000).collect();
-        // Of every bit: large enough that sled writes blobs.
-        let values = (from..from + 1_000).map(|t: i64| f64::from_bits(t as u64 * 0x9e37_79b9_7f4a_7c15));
+        let values = (from..from + 1_000).map(|t| f64::from_bits(bits(t)));
         drop(writer.append_column(&series, times, values.collect()).unwrap());
         if from == 0 {
             engine.freeze().unwrap();
@@ -57,8 +61,7 @@ fn tree(dir: &Path) -> Tree {
 
 fn check_reads(engine: &Engine) {
     let found = read(engine, "m").remove("m").unwrap();
-    let expected: Vec<(i64, u64)> =
-        (0..2_000).map(|t: i64| (t, (t as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect();
+    let expected: Vec<(i64, u64)> = (0..2_000).map(|t| (t, bits(t))).collect();
     assert!(found == expected, "{} samples", found.len());
 }
 

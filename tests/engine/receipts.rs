@@ -67,7 +67,8 @@ fn many_tasks_await_at_once() {
     let sum = block_on(async {
         let mut sum = 0;
         for t in 0..50 {
-            sum += writer.append_column(&series, vec![t], vec![1.0]).unwrap().await.unwrap().samples;
+            sum +=
+                writer.append_column(&series, vec![t], vec![1.0]).unwrap().await.unwrap().samples;
         }
         sum
     });
