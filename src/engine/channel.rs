@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, SendTimeoutError, Sender, TrySendError, bounde
 use super::receipt::Promise;
 use crate::error::{Error, Result};
 use crate::head::Group;
-use crate::model::{Metadata, SeriesId};
+use crate::model::SeriesId;
 use crate::options::{Durability, WhenFull};
 use crate::wal::FRAME_PAYLOAD_BYTES_MAX;
 
@@ -56,14 +56,33 @@ pub(super) struct Batch {
 #[derive(Debug)]
 pub(super) enum Message {
     Batch(Batch),
-    /// A metric's metadata changed.
-    Metadata(Box<(String, Metadata)>),
     /// Everything sent before is to be synced.
     Sync(Promise),
     /// The head is to be frozen and committed.
     Freeze(Promise),
     /// Finish what was sent before, then end.
     Close,
+}
+
+/// How long one batch may wait, for bytes and for its place together.
+#[derive(Debug, Clone, Copy)]
+enum Patience {
+    None,
+    Until(Instant),
+    Endless,
+}
+
+impl Patience {
+    fn of(when_full: WhenFull) -> Self {
+        match when_full {
+            WhenFull::Drop => Self::None,
+            WhenFull::Wait => Self::Endless,
+            // A time beyond the clock's end is no limit.
+            WhenFull::WaitUpTo(timeout) => {
+                Instant::now().checked_add(timeout).map_or(Self::Endless, Self::Until)
+            }
+        }
+    }
 }
 
 /// Bytes that batches in the channel may hold together.
@@ -84,14 +103,14 @@ impl ByteBudget {
     }
 
     /// Takes `bytes`, waiting as `when_full` says. Says whether it got them.
-    fn take(&self, bytes: usize, when_full: WhenFull) -> bool {
+    fn take(&self, bytes: usize, patience: Patience) -> bool {
         if self.try_take(bytes) {
             return true;
         }
-        let until = match when_full {
-            WhenFull::Drop => return false,
-            WhenFull::Wait => None,
-            WhenFull::WaitUpTo(timeout) => Instant::now().checked_add(timeout),
+        let until = match patience {
+            Patience::None => return false,
+            Patience::Until(until) => Some(until),
+            Patience::Endless => None,
         };
         self.waiting.fetch_add(1, Ordering::SeqCst);
         let taken = self.wait(bytes, until);
@@ -183,21 +202,22 @@ impl Outlet {
             let reason = format!("{bytes} bytes of at most {limit}");
             return Err(Error::InvalidArgument { what: "batch", reason });
         }
-        if !self.budget.take(bytes, when_full) {
+        let patience = Patience::of(when_full);
+        if !self.budget.take(bytes, patience) {
             return match self.budget.closed.load(Ordering::SeqCst) {
                 true => Err(Error::Closed),
                 false => Ok(Sent::Dropped),
             };
         }
         let message = Message::Batch(batch);
-        let sent = match when_full {
-            WhenFull::Wait => self.sender.send(message).map_err(|_| Error::Closed),
-            WhenFull::Drop => match self.sender.try_send(message) {
+        let sent = match patience {
+            Patience::Endless => self.sender.send(message).map_err(|_| Error::Closed),
+            Patience::None => match self.sender.try_send(message) {
                 Ok(()) => Ok(()),
                 Err(TrySendError::Full(_)) => return Ok(self.drop_batch(bytes)),
                 Err(TrySendError::Disconnected(_)) => Err(Error::Closed),
             },
-            WhenFull::WaitUpTo(timeout) => match self.sender.send_timeout(message, timeout) {
+            Patience::Until(until) => match self.sender.send_deadline(message, until) {
                 Ok(()) => Ok(()),
                 Err(SendTimeoutError::Timeout(_)) => return Ok(self.drop_batch(bytes)),
                 Err(SendTimeoutError::Disconnected(_)) => Err(Error::Closed),

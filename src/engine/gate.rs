@@ -142,7 +142,8 @@ pub(super) struct Sampler {
 
 impl Sampler {
     pub(super) fn passes(&self, timestamp: i64) -> bool {
-        let interval = timestamp.div_euclid(self.interval);
+        // One more, so that the first interval of time is above "none yet" too.
+        let interval = timestamp.div_euclid(self.interval).saturating_add(1);
         self.latest.fetch_max(interval, Ordering::Relaxed) < interval
     }
 }

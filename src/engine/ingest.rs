@@ -103,12 +103,12 @@ impl Ingest {
     fn receive(&mut self) -> Work {
         let mut work = Work::default();
         let Some(first) = self.inlet.receive(self.patience()) else { return work };
-        work.take(first, &mut self.log);
+        work.take(first);
         while work.bytes < GROUP_BYTES_MAX
             && !work.close
             && let Some(next) = self.inlet.try_receive()
         {
-            work.take(next, &mut self.log);
+            work.take(next);
         }
         work
     }
@@ -144,6 +144,7 @@ impl Ingest {
     /// Takes the batches in, unless writes are refused.
     fn take_in(&mut self, batches: &[Batch]) -> Result<()> {
         self.shared.health.check_latch()?;
+        self.tell_metadata();
         if batches.is_empty() && self.log.pending_bytes() == 0 {
             return Ok(());
         }
@@ -152,6 +153,16 @@ impl Ingest {
             return Err(self.shared.disk_full_error());
         }
         self.log_and_apply(batches)
+    }
+
+    /// Puts the metadata that changed since the last group into this one.
+    fn tell_metadata(&mut self) {
+        for metric in self.shared.take_changed_metrics() {
+            if let Some(metadata) = self.shared.index.metadata(&metric) {
+                // A failure latches in the log and shows at the group's write.
+                let _ = self.log.declare_metadata(&metric, &metadata);
+            }
+        }
     }
 
     /// Writes the batches to the log, then applies them to the head.
@@ -285,16 +296,11 @@ impl Ingest {
 }
 
 impl Work {
-    fn take(&mut self, message: Message, log: &mut wal::Writer) {
+    fn take(&mut self, message: Message) {
         match message {
             Message::Batch(batch) => {
                 self.bytes += batch.rows.bytes();
                 self.batches.push(batch);
-            }
-            Message::Metadata(changed) => {
-                let (metric, metadata) = *changed;
-                // A failure latches in the log and shows at the group's write.
-                let _ = log.declare_metadata(&metric, &metadata);
             }
             Message::Sync(promise) => self.syncs.push(promise),
             Message::Freeze(promise) => self.freezes.push(promise),

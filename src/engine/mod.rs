@@ -230,7 +230,9 @@ impl Engine {
         thread.join().unwrap_or_else(|panic| Err(commit::panicked("ingest", &*panic)))
     }
 
-    /// The series that the selector names and that have samples overlapping `range`, ascending.
+    /// The series that the selector names and that have samples about `range` (chunks that overlap
+    /// it), ascending. For [`TimeRange::ALL`] all that the index knows, also those that were
+    /// resolved and not yet written to: that reads nothing.
     ///
     /// # Errors
     /// I/O or corruption.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use rayon::prelude::*;
 
@@ -85,6 +85,7 @@ pub(super) fn open(dir: &Path, options: Options, environment: Environment) -> Re
         cache,
         live: Live::new(Head::default(), opened),
         counters: Counters::default(),
+        changed_metrics: Mutex::default(),
         disk_full: false.into(),
     });
     let mut catalog = catalog;

@@ -1,6 +1,6 @@
 //! What the engine's threads, its writers and its readers share.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
@@ -44,6 +44,9 @@ pub(super) struct Shared {
     pub(super) cache: Arc<PartCache>,
     pub(super) live: Live,
     pub(super) counters: Counters,
+    /// Metrics whose metadata the log has yet to be told. A set, not a message in the channel:
+    /// telling never waits, and it holds no more than there are metrics.
+    pub(super) changed_metrics: Mutex<BTreeSet<String>>,
     /// Set by the ingest thread while the free-space guard refuses writes.
     pub(super) disk_full: AtomicBool,
 }
@@ -83,6 +86,16 @@ impl Shared {
             return Err(self.disk_full_error());
         }
         Ok(())
+    }
+
+    /// Has the log told of a metric's metadata with its next group.
+    pub(super) fn note_changed_metric(&self, metric: &str) {
+        let mut changed = self.changed_metrics.lock().unwrap_or_else(PoisonError::into_inner);
+        changed.insert(metric.to_owned());
+    }
+
+    pub(super) fn take_changed_metrics(&self) -> BTreeSet<String> {
+        std::mem::take(&mut *self.changed_metrics.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(super) fn disk_full_error(&self) -> Error {

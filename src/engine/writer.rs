@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::channel::{Batch, Message, Outlet, Rows, Sent};
+use super::channel::{Batch, Outlet, Rows, Sent};
 use super::gate::{Bucket, Reason, Refusal, Sampler, Window};
 use super::receipt::{Promise, Receipt};
 use super::shared::{EngineToken, Shared};
@@ -131,15 +131,18 @@ impl Writer {
         self.shared.gate.check_filters(series).inspect_err(|_| {
             self.shared.gate.refusals.count(Reason::Filtered, 1);
         })?;
-        if *metadata != Metadata::default()
-            && self.shared.index.set_metadata(series.name(), metadata)
-        {
-            let changed = Box::new((series.name().to_owned(), metadata.clone()));
-            self.outlet.tell(Message::Metadata(changed)).map_err(Refusal::Unavailable)?;
-        }
         let engine = self.shared.token;
         let limit = self.shared.gate.series_max();
-        let Some(id) = self.shared.index.intern_limited(series, limit) else {
+        let found = self.shared.index.intern_limited(series, limit);
+        // Of metrics that are kept out nothing is remembered: names may be without bound.
+        let known = found.is_some() || self.shared.index.has_metric(series.name());
+        if known
+            && *metadata != Metadata::default()
+            && self.shared.index.set_metadata(series.name(), metadata)
+        {
+            self.shared.note_changed_metric(series.name());
+        }
+        let Some(id) = found else {
             let id = self.shared.overflow_series(series.name());
             return Ok(SeriesHandle { engine, id, sampler: None, overflow: true });
         };
@@ -182,8 +185,8 @@ impl Writer {
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] where the lengths differ, the handle is another engine's, or
-    /// the batch is larger than the whole channel (or 32 MiB); [`Error::ReadOnly`], [`Error::DiskFull`], [`Error::Closed`] where nothing can be
-    /// written.
+    /// the batch is larger than the whole channel (or 32 MiB); [`Error::ReadOnly`],
+    /// [`Error::DiskFull`], [`Error::Closed`] where nothing can be written.
     pub fn append_column(
         &self,
         series: &SeriesHandle,
@@ -192,20 +195,21 @@ impl Writer {
     ) -> Result<Receipt> {
         check_lengths(timestamps.len(), values.len())?;
         self.check_engine(Some(series.engine))?;
-        self.shared.check_writable()?;
         let offered = values.len() as u64;
+        self.check_writable(offered)?;
         let now = self.now();
         let window = self.shared.gate.window(now);
         if !window.takes_all(&timestamps) || series.sampler.is_some() {
             (timestamps, values) = self.filter_column(series, window, &timestamps, &values);
         }
-        if !self.take_tokens(now, values.len()) {
+        let taken = values.len() as u64;
+        if !self.take_tokens(now, taken) {
             return Ok(Receipt::ready(0, offered, Durability::Buffered));
         }
         if series.overflow {
-            self.shared.gate.refusals.count(Reason::SeriesLimit, values.len() as u64);
+            self.shared.gate.refusals.count(Reason::SeriesLimit, taken);
         }
-        self.send(Rows::Column { series: series.id, timestamps, values }, offered)
+        self.send(Rows::Column { series: series.id, timestamps, values }, taken, offered)
     }
 
     fn filter_column(
@@ -243,33 +247,37 @@ impl Writer {
         let scrape = &*group.0;
         check_lengths(scrape.handles.len(), values.len())?;
         self.check_engine(scrape.engine)?;
-        self.shared.check_writable()?;
         let offered = values.len() as u64;
+        self.check_writable(offered)?;
         let now = self.now();
         if let Err(reason) = self.shared.gate.window(now).check(timestamp.0) {
             self.shared.gate.refusals.count(reason, offered);
             return Ok(Receipt::ready(0, offered, Durability::Buffered));
         }
         let mut target = Arc::clone(&scrape.group);
+        let mut taken = offered;
         if scrape.sampled || scrape.distinct.is_some() {
-            (target, values) = self.thin_scrape(scrape, timestamp, &values);
+            let sampled;
+            (target, values, sampled) = self.thin_scrape(scrape, timestamp, &values);
+            taken -= sampled;
         }
-        if !self.take_tokens(now, values.len()) {
+        if !self.take_tokens(now, taken) {
             return Ok(Receipt::ready(0, offered, Durability::Buffered));
         }
         if scrape.overflows > 0 {
             self.shared.gate.refusals.count(Reason::SeriesLimit, scrape.overflows);
         }
-        self.send(Rows::Scrape { group: target, timestamp: timestamp.0, values }, offered)
+        self.send(Rows::Scrape { group: target, timestamp: timestamp.0, values }, taken, offered)
     }
 
-    /// What is left of a scrape after the sampling rules, with the last of equal series only.
+    /// What is left of a scrape after the sampling rules, with the last of equal series only; and
+    /// how many values the rules refused.
     fn thin_scrape(
         &self,
         scrape: &Scrape,
         timestamp: Timestamp,
         values: &[f64],
-    ) -> (Arc<Group>, Vec<f64>) {
+    ) -> (Arc<Group>, Vec<f64>, u64) {
         let distinct = scrape.distinct.as_deref();
         let candidates: Vec<usize> =
             distinct.map_or_else(|| (0..values.len()).collect(), <[usize]>::to_vec);
@@ -285,10 +293,10 @@ impl Writer {
         self.shared.gate.refusals.count(Reason::Sampled, sampled);
         let kept_values = kept.iter().filter_map(|&i| values.get(i)).copied().collect();
         if sampled == 0 {
-            return (Arc::clone(&scrape.group), kept_values);
+            return (Arc::clone(&scrape.group), kept_values, 0);
         }
         let ids = kept.iter().filter_map(|&i| scrape.handles.get(i)).map(SeriesHandle::id);
-        (self.shared.groups.of(ids.collect()), kept_values)
+        (self.shared.groups.of(ids.collect()), kept_values, sampled)
     }
 
     fn check_engine(&self, engine: Option<EngineToken>) -> Result<()> {
@@ -299,23 +307,33 @@ impl Writer {
         Err(Error::InvalidArgument { what: "series handle", reason })
     }
 
+    /// Counts the samples that the guard of the disk keeps out.
+    fn check_writable(&self, offered: u64) -> Result<()> {
+        self.shared.check_writable().inspect_err(|error| {
+            if let Error::DiskFull { .. } = error {
+                self.shared.gate.refusals.count(Reason::DiskFull, offered);
+            }
+        })
+    }
+
     fn now(&self) -> Option<Timestamp> {
         self.shared.gate.reads_clock().then(|| self.shared.clock.now())
     }
 
     /// Asks the source's bucket; refused samples are counted.
-    fn take_tokens(&self, now: Option<Timestamp>, samples: usize) -> bool {
+    fn take_tokens(&self, now: Option<Timestamp>, samples: u64) -> bool {
         let (Some(bucket), Some(now)) = (&self.bucket, now) else { return true };
-        let taken = bucket.take(samples as u64, now);
+        let taken = bucket.take(samples, now);
         if !taken {
-            self.shared.gate.refusals.count(Reason::RateLimited, samples as u64);
+            self.shared.gate.refusals.count(Reason::RateLimited, samples);
         }
         taken
     }
 
-    fn send(&self, rows: Rows, offered: u64) -> Result<Receipt> {
-        let samples = rows.samples() as u64;
-        if samples == 0 {
+    /// Sends the samples that the gate has `taken`, of those `offered`. Rows may be fewer than taken: a series
+    /// twice in one scrape is one row, the later value, as of equal timestamps in a column.
+    fn send(&self, rows: Rows, taken: u64, offered: u64) -> Result<Receipt> {
+        if rows.samples() == 0 {
             return Ok(Receipt::ready(0, offered, self.durability));
         }
         let (receipt, slot) = if self.durability == Durability::Buffered {
@@ -326,11 +344,11 @@ impl Writer {
         };
         match self.outlet.send(Batch { rows, receipt }, self.when_full) {
             Ok(Sent::Yes) => Ok(match slot {
-                None => Receipt::ready(samples, offered - samples, Durability::Buffered),
-                Some(slot) => Receipt::pending(samples, offered - samples, slot),
+                None => Receipt::ready(taken, offered - taken, Durability::Buffered),
+                Some(slot) => Receipt::pending(taken, offered - taken, slot),
             }),
             Ok(Sent::Dropped) => {
-                self.shared.gate.refusals.count(Reason::ChannelFull, samples);
+                self.shared.gate.refusals.count(Reason::ChannelFull, taken);
                 Ok(Receipt::ready(0, offered, Durability::Buffered))
             }
             // Where the ingest thread ended by a failure, that says more than "closed".

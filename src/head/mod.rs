@@ -38,7 +38,9 @@ const LATE_BYTES: usize = 64;
 #[derive(Debug, Default)]
 pub struct Head {
     snapshot: Snapshot,
-    lane_of_group: HashMap<u32, u32>,
+    /// Holding the group keeps its id for later scrapes of the same series: with a new id each
+    /// would get a lane of its own.
+    lane_of_group: HashMap<u32, (u32, Arc<Group>)>,
     lane_of_series: HashMap<SeriesId, u32>,
     bytes: usize,
 }
@@ -46,16 +48,22 @@ pub struct Head {
 impl Head {
     /// Appends one value to each series of `group` at `timestamp`: `values.len()` is the group's
     /// length. `sequence` is the batch's number in the log, ascending from call to call.
-    pub fn append_scrape(&mut self, group: &Group, timestamp: i64, values: &[f64], sequence: u64) {
+    pub fn append_scrape(
+        &mut self,
+        group: &Arc<Group>,
+        timestamp: i64,
+        values: &[f64],
+        sequence: u64,
+    ) {
         debug_assert_eq!(group.series.len(), values.len());
         if values.is_empty() {
             return;
         }
         let lane = match self.lane_of_group.get(&group.id) {
-            Some(&lane) => lane,
+            Some(&(lane, _)) => lane,
             None => {
                 let lane = self.add_lane(Arc::from(&*group.series));
-                self.lane_of_group.insert(group.id, lane);
+                self.lane_of_group.insert(group.id, (lane, Arc::clone(group)));
                 lane
             }
         };
@@ -164,10 +172,10 @@ mod tests {
         Column { series: u32, timestamps: Vec<i64>, seed: u32 },
     }
 
-    fn groups() -> [Group; 3] {
-        let group = |id, series: &[u32]| Group {
-            id,
-            series: series.iter().map(|&s| SeriesId(s)).collect(),
+    fn groups() -> [Arc<Group>; 3] {
+        let group = |id, series: &[u32]| {
+            let series = series.iter().map(|&s| SeriesId(s)).collect();
+            Arc::new(Group { id, series })
         };
         [group(0, &[0, 1, 2, 3]), group(1, &[1, 2, 5]), group(2, &[7])]
     }

@@ -8,12 +8,16 @@
 //!   every later open: sled only ever sees bytes that it has already settled, finds nothing to do
 //!   and writes nothing.
 //! - sled panics on damage: every call into it is guarded, closing included.
+//! - Closing after a failed write (a full disk) it waits for ever for what it could not write: such
+//!   a database is left open instead, its small cache and its threads with it. The engine takes no
+//!   writes after that, so there is one at the most.
 //! - It opens its log for writing and locks it. Where that is refused (a read-only file system,
 //!   a second reader) it is given a private mirror: copies of the three small files, links to the
 //!   blobs; the mirror goes with the store.
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -75,7 +79,8 @@ fn config(dir: &Path) -> Config {
 pub(super) struct SledWriter {
     fs: Arc<dyn Fs>,
     dir: PathBuf,
-    db: Db,
+    /// Closed only when everything was written.
+    db: ManuallyDrop<Db>,
     batch: Batch,
     batch_first: u64,
     batch_values: usize,
@@ -87,7 +92,7 @@ impl SledWriter {
         let db = guarded(StoreKind::Sled, "create", dir, || {
             config(dir).create_new(true).open().map_err(fail("create", dir))
         })?;
-        let (dir, batch) = (dir.to_owned(), Batch::default());
+        let (dir, db, batch) = (dir.to_owned(), ManuallyDrop::new(db), Batch::default());
         Ok(Self { fs, dir, db, batch, batch_first: 0, batch_values: 0, batch_bytes: 0 })
     }
 
@@ -122,7 +127,7 @@ impl Writer for SledWriter {
         self.write_tree()?;
         self.db.flush().map_err(fail("flush", &self.dir))?;
         let Self { fs, dir, db, .. } = *self;
-        drop(db);
+        drop(ManuallyDrop::into_inner(db));
         settle(&dir)?;
         write_seal(fs.as_ref(), &dir)
     }
@@ -136,9 +141,10 @@ impl Writer for SledWriter {
 /// of the segment is zeroed and synced.
 fn settle(dir: &Path) -> Result<()> {
     for round in 0..PADDING_ROUNDS {
-        let db = reopen(dir)?;
+        let db = ManuallyDrop::new(reopen(dir)?);
         let used = log_end(dir)? % SEGMENT_BYTES;
         if used == 0 {
+            drop(ManuallyDrop::into_inner(db));
             break;
         }
         let left = SEGMENT_BYTES - used;
@@ -153,6 +159,7 @@ fn settle(dir: &Path) -> Result<()> {
             db.insert(key, vec![0; bytes]).map_err(fail("settle", dir))?;
         }
         db.flush().map_err(fail("settle", dir))?;
+        drop(ManuallyDrop::into_inner(db));
     }
     Ok(())
 }

@@ -12,3 +12,4 @@
 )]
 
 mod segment;
+mod store;
