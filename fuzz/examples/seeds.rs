@@ -172,7 +172,7 @@ fn part() -> Result<()> {
         out.extend(rows.map(|row| ((row * row + series) as f64).sqrt()));
     };
     let group = Group { timestamps: &timestamps, series: &[0, 1, 2], read: &read };
-    let limits = SegmentLimits { chunk_samples_max: 64, segment_bytes_target: 3 << 10 };
+    let limits = SegmentLimits { chunk_samples_max: 64, segment_bytes_target: 1 << 10 };
     let window = TimeRange::new(Timestamp(0), Timestamp(1_000_000));
     let spec = PartSpec { id: 1, rank: 7, window, store: StoreKind::Flat, limits };
     let shared: Arc<dyn Fs> = Arc::new(fs.clone());
@@ -185,7 +185,7 @@ fn part() -> Result<()> {
     put("part_meta", "whole", &seed);
     // Without checksum and magic at its end.
     let store = fs.content(&dir.join("store/values"));
-    put("flat", "two_values", &store[..store.len() - 12]);
+    put("flat", "values", &store[..store.len() - 12]);
     Ok(())
 }
 

@@ -26,7 +26,7 @@ const ID: u64 = 1;
 const PARTS: &str = "/parts";
 const META: &str = "/parts/0000000000000001/meta";
 
-/// A part of two segments. `seeds/part_meta/whole` is its meta.
+/// A part of several segments. `seeds/part_meta/whole` is its meta.
 static DISK: LazyLock<SimFs> = LazyLock::new(|| {
     let fs = SimFs::new();
     let names = ["a", "b", "c"].map(|name| Arc::new(Series::new(name, []).expect("a name")));
@@ -36,12 +36,12 @@ static DISK: LazyLock<SimFs> = LazyLock::new(|| {
         out.extend(rows.map(|row| ((row * row + series) as f64).sqrt()));
     };
     let group = Group { timestamps: &timestamps, series: &[0, 1, 2], read: &read };
-    let limits = SegmentLimits { chunk_samples_max: 64, segment_bytes_target: 3 << 10 };
+    let limits = SegmentLimits { chunk_samples_max: 64, segment_bytes_target: 1 << 10 };
     let window = TimeRange::new(Timestamp(0), Timestamp(1_000_000));
     let spec = PartSpec { id: ID, rank: 7, window, store: StoreKind::Flat, limits };
     let shared: Arc<dyn Fs> = Arc::new(fs.clone());
     let meta = write(&shared, Path::new(PARTS), &spec, &names, &[], &[group]).expect("a part");
-    assert_eq!(meta.segments.len(), 2);
+    assert!(meta.segments.len() > 1);
     fs
 });
 
