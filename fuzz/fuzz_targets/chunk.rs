@@ -5,9 +5,10 @@
 use icecore::codec::{timestamps, values};
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|input: (u8, u16, &[u8])| {
-    let (tag, count, bytes) = input;
-    let count = usize::from(count);
+// Tag and count, then a column.
+fuzz_target!(|input: &[u8]| {
+    let &[tag, low, high, ref bytes @ ..] = input else { return };
+    let count = usize::from(u16::from_le_bytes([low, high]));
     let (mut times, mut numbers, mut out) = (Vec::new(), Vec::new(), Vec::new());
     if timestamps::decode(bytes, count, &mut times).is_ok() {
         assert_eq!(times.len(), count);

@@ -147,7 +147,8 @@ impl FlatStore {
             return Err(corrupt(index_at, DecodeError::Checksum { expected, found }));
         }
         block.truncate(index_bytes as usize);
-        let index = block.chunks_exact(ENTRY_BYTES).map(Entry::decode).collect();
+        let index: Vec<Entry> = block.chunks_exact(ENTRY_BYTES).map(Entry::decode).collect();
+        check_index(&index, index_at).map_err(|source| corrupt(index_at, source))?;
         Ok(Self { file, path, index })
     }
 
@@ -170,6 +171,24 @@ impl FlatStore {
         }
         Ok(value)
     }
+}
+
+/// Whether the keys ascend and the values fill the file up to the index: what a search and a read
+/// rely on, and what bounds the memory of a read by the file's length.
+fn check_index(index: &[Entry], index_at: u64) -> Result<(), DecodeError> {
+    let (mut least, mut end) = (Some(0), HEADER_BYTES);
+    for (at, entry) in (0..).zip(index) {
+        if least.is_none_or(|least| entry.key < least) || entry.offset != end {
+            let expected = "keys ascending, values one behind the other";
+            return Err(DecodeError::Invalid { what: "index entry", found: at, expected });
+        }
+        (least, end) = (entry.key.checked_add(1), end.saturating_add(entry.bytes.into()));
+    }
+    if end == index_at {
+        return Ok(());
+    }
+    let expected = "where the last value ends";
+    Err(DecodeError::Invalid { what: "index offset", found: index_at, expected })
 }
 
 fn check_magic(bytes: &[u8]) -> Result<(), DecodeError> {
@@ -202,5 +221,51 @@ impl PartStore for FlatStore {
 
     fn scan(&self, visit: &mut dyn FnMut(u64, &[u8]) -> Result<()>) -> Result<()> {
         self.index.iter().try_for_each(|&entry| visit(entry.key, &self.read(entry)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::RealFs;
+
+    fn open(entries: &[Entry]) -> Result<FlatStore> {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = FlatWriter::new(&RealFs, dir.path()).unwrap();
+        writer.put(3, b"three").unwrap();
+        writer.put(u64::MAX, b"last").unwrap();
+        writer.index = entries.to_vec();
+        Box::new(writer).finish().unwrap();
+        FlatStore::open(&RealFs, dir.path())
+    }
+
+    fn entries() -> [Entry; 2] {
+        let entry = |key, offset, value: &[u8]| Entry {
+            key,
+            offset,
+            bytes: value.len() as u32,
+            checksum: crc32fast::hash(value),
+        };
+        [entry(3, 8, b"three"), entry(u64::MAX, 13, b"last")]
+    }
+
+    /// Found by fuzzing: an index whose keys do not ascend opened, and `get` then said of keys
+    /// that `scan` showed that there is no such value.
+    #[test]
+    fn an_index_under_a_right_checksum_is_still_checked() {
+        let sound = entries();
+        assert_eq!(open(&sound).unwrap().get(u64::MAX).unwrap().unwrap().as_ref(), b"last");
+        let broken: [(&str, fn(&mut [Entry; 2])); 5] = [
+            ("descending", |entries| entries[1].key = 2),
+            ("repeated", |entries| entries[1].key = 3),
+            ("a gap", |entries| entries[1].offset += 1),
+            ("beyond the values", |entries| entries[1].bytes = 1 << 27),
+            ("values short of the index", |entries| entries[1].bytes -= 1),
+        ];
+        for (what, break_it) in broken {
+            let mut entries = sound;
+            break_it(&mut entries);
+            assert!(matches!(open(&entries), Err(Error::Corrupt { .. })), "{what}");
+        }
     }
 }
