@@ -224,9 +224,10 @@ impl Engine {
 
     fn end(&mut self) -> Result<()> {
         let Some(thread) = self.ingest.take() else { return Ok(()) };
+        // First the flag: what a writer sent behind the word would be lost without a sound.
+        self.shared.health.close();
         // An error means that the thread has ended by itself.
         let _ = self.outlet.tell(Message::Close);
-        self.shared.health.close();
         thread.join().unwrap_or_else(|panic| Err(commit::panicked("ingest", &*panic)))
     }
 

@@ -154,7 +154,7 @@ fn wrong_lengths_and_strangers_handles_are_errors() {
     };
     invalid(writer.append_column(&mine, vec![1, 2], vec![1.0]), "batch");
     invalid(writer.append_column(&mine, vec![], vec![1.0]), "batch");
-    let group = writer.scrape_group(&[mine.clone()]);
+    let group = writer.scrape_group(std::slice::from_ref(&mine));
     invalid(writer.append_scrape(&group, Timestamp(1), vec![]), "batch");
     invalid(writer.append_scrape(&group, Timestamp(1), vec![1.0, 2.0]), "batch");
     invalid(writer.append_column(&theirs, vec![1], vec![1.0]), "series handle");

@@ -1,7 +1,7 @@
 //! Reading while writing and freezing: every reader sees a prefix of what was written, whole.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -48,25 +48,28 @@ fn stress(store: StoreKind, time: Duration) {
     let options = Options { store, head_bytes_max: 1 << 16, chunk_samples_max: 64, ..options() };
     let engine = Arc::new(Engine::open(dir.path(), options.clone()).unwrap());
     let done = Arc::new(AtomicBool::new(false));
+    // A slow machine takes longer; what was to be seen must have been seen.
+    let (looks, freezes) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let reader = |see: fn(&Engine) -> usize| {
-        let (engine, done) = (Arc::clone(&engine), Arc::clone(&done));
+        let (engine, done, looks) = (Arc::clone(&engine), Arc::clone(&done), Arc::clone(&looks));
         thread::spawn(move || {
-            let (mut seen, mut looks) = (0, 0);
+            let mut seen = 0;
             while !done.load(Ordering::SeqCst) {
                 let now = see(&engine);
                 assert!(now >= seen, "{seen} rows were there, now {now}");
                 seen = now;
-                looks += 1;
+                looks.fetch_add(1, Ordering::SeqCst);
             }
-            looks
         })
     };
     let readers = [reader(prefix), reader(counted)];
     let freezer = {
-        let (engine, done) = (Arc::clone(&engine), Arc::clone(&done));
+        let (engine, done, freezes) =
+            (Arc::clone(&engine), Arc::clone(&done), Arc::clone(&freezes));
         thread::spawn(move || {
             while !done.load(Ordering::SeqCst) {
                 engine.freeze().unwrap();
+                freezes.fetch_add(1, Ordering::SeqCst);
                 thread::sleep(Duration::from_millis(15));
             }
         })
@@ -76,7 +79,9 @@ fn stress(store: StoreKind, time: Duration) {
         (0..SERIES).map(|i| handle(&writer, &format!("row{{i=\"{i}\"}}"))).collect();
     let group = writer.scrape_group(&handles);
     let (began, mut row) = (Instant::now(), 0);
-    while began.elapsed() < time {
+    let enough = || freezes.load(Ordering::SeqCst) > 4 && looks.load(Ordering::SeqCst) > 10;
+    while began.elapsed() < time || !enough() {
+        assert!(began.elapsed() < Duration::from_secs(30), "{store}: it hardly froze");
         for _ in 0..50 {
             drop(writer.append_scrape(&group, Timestamp(row), vec![row as f64; SERIES]).unwrap());
             row += 1;
@@ -87,10 +92,10 @@ fn stress(store: StoreKind, time: Duration) {
     assert_eq!((prefix(&engine), counted(&engine)), (row as usize, row as usize));
     done.store(true, Ordering::SeqCst);
     for reader in readers {
-        assert!(reader.join().unwrap() > 3, "{store}: the readers hardly looked");
+        reader.join().unwrap();
     }
     freezer.join().unwrap();
-    assert!(engine.stats().unwrap().parts.len() > 3, "{store}: it hardly froze");
+    assert!(engine.stats().unwrap().parts.len() > 3, "{store}");
     Arc::into_inner(engine).unwrap().close().unwrap();
     assert_eq!(prefix(&Engine::open(dir.path(), options).unwrap()), row as usize);
 }

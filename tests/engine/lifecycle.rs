@@ -92,7 +92,7 @@ fn writers_of_a_closed_engine_are_told() {
     let (engine, fs) = in_memory(options());
     let writer = engine.writer("w");
     let series = handle(&writer, "a");
-    let group = writer.scrape_group(&[series.clone()]);
+    let group = writer.scrape_group(std::slice::from_ref(&series));
     writer.append_column(&series, vec![0], vec![0.0]).unwrap().wait().unwrap();
     engine.close().unwrap();
     let closed = |result: icecore::Result<_>| matches!(result.map(drop), Err(Error::Closed));

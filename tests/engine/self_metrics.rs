@@ -82,7 +82,6 @@ fn every_refusal_is_counted_under_its_reason_in_a_series() {
         rate: Some(RateLimit { samples_per_second: 1, burst_samples: 40 }),
         // Two of ours beyond the engine's own 21.
         series_max: 23,
-        ..GateOptions::default()
     };
     let (engine, _) = in_memory(Options { self_metrics: Some(INTERVAL), gate, ..options() });
     let writer = engine.writer("w");
