@@ -131,9 +131,15 @@ pub(super) fn decode(file: &[u8]) -> Result<(PartMeta, &[u8]), DecodeError> {
     let digest = reader.u32()?;
     // An entry takes eleven bytes or more.
     let count = reader.length("segments of a part", reader.remaining() / 11)?;
-    let mut segments = Vec::with_capacity(count);
+    let (mut segments, mut samples) = (Vec::with_capacity(count), 0_u64);
     for _ in 0..count {
-        segments.push(decode_segment(&mut reader, start, series)?);
+        let entry = decode_segment(&mut reader, start, series)?;
+        samples = samples.checked_add(entry.info.samples).ok_or(DecodeError::Invalid {
+            what: "samples of a segment",
+            found: entry.info.samples,
+            expected: "fewer than 2^64 in the part",
+        })?;
+        segments.push(entry);
     }
     let identity = Identity { id, rank, window, store };
     let mut meta = summarise(identity, series, segments);
@@ -175,4 +181,43 @@ fn decode_segment(
     let chunks = reader.length("chunks of a segment", u32::MAX as usize)? as u32;
     let info = SegmentInfo { first_series, last_series, first, last, samples, chunks, checksum };
     Ok(SegmentEntry { info, bytes })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Found by fuzzing: counts under a right checksum whose sum takes more than 64 bits.
+    #[test]
+    fn more_samples_than_can_be_counted_are_refused() {
+        let window = TimeRange::new(Timestamp(0), Timestamp(10));
+        let identity = Identity { id: 1, rank: 1, window, store: StoreKind::Flat };
+        let file = |samples: [u64; 2]| {
+            let segments = samples.map(|samples| SegmentEntry {
+                info: SegmentInfo {
+                    first_series: 0,
+                    last_series: 0,
+                    first: Timestamp(0),
+                    last: Timestamp(1),
+                    samples,
+                    chunks: 1,
+                    checksum: 0,
+                },
+                bytes: 1,
+            });
+            encode(identity, 1, segments.to_vec(), &[]).1
+        };
+        let sound = file([u64::MAX - 1, 1]);
+        assert_eq!(decode(&sound).unwrap().0.samples, u64::MAX);
+        // The writer would not write it: the second count, 1, becomes 3, and the frame is sealed.
+        let mut body = Reader::new(&sound);
+        let mut body = read_frame(&mut body, "part meta", MAGIC, VERSION).unwrap().1.to_vec();
+        let at = body.len() - 2;
+        assert_eq!(body[at..], [1, 1]);
+        body[at] = 3;
+        let mut broken = Vec::new();
+        write_frame(&mut broken, MAGIC, VERSION, &body);
+        let refused = decode(&broken).unwrap_err();
+        assert!(matches!(refused, DecodeError::Invalid { found: 3, .. }), "{refused}");
+    }
 }
