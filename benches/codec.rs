@@ -3,7 +3,7 @@
 //! `cargo bench --bench codec` reads the Prometheus capture at `ICECORE_CAPTURE` (the shipped
 //! excerpt where unset) and, where `ICECORE_NAB` names its directory, the CSV files of the Numenta
 //! Anomaly Benchmark. It prints one table a data set, then lets criterion watch the speeds. One
-//! thread.
+//! thread. `ICECORE_CHUNK` keeps to one chunk length.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -225,7 +225,8 @@ fn report(name: &str, groups: &[Owned]) {
     println!(
         "chunk   columns  timestamps  directory  total B/sample  encode M/s  decode M/s  open us"
     );
-    for chunk in [120, 240, 1024, 2048, 4096, 8192] {
+    let only = std::env::var("ICECORE_CHUNK").map(|chunk| vec![chunk.parse().unwrap()]);
+    for chunk in only.unwrap_or_else(|_| vec![120, 240, 1024, 2048, 4096, 8192]) {
         let encoded = encode(groups, chunk);
         let segments = open(&encoded);
         segments.iter().for_each(|segment| segment.verify().unwrap());

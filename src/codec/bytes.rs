@@ -130,6 +130,21 @@ impl<'a> Reader<'a> {
         self.long_varint()
     }
 
+    /// Two varints, most often of a byte each.
+    ///
+    /// # Errors
+    /// As [`varint`](Self::varint).
+    #[inline]
+    pub(crate) fn varint_pair(&mut self) -> Result<(u64, u64), DecodeError> {
+        if let [first, second, rest @ ..] = self.rest
+            && (first | second) < 0x80
+        {
+            self.rest = rest;
+            return Ok((u64::from(*first), u64::from(*second)));
+        }
+        Ok((self.varint()?, self.varint()?))
+    }
+
     fn long_varint(&mut self) -> Result<u64, DecodeError> {
         let mut value = 0_u64;
         for shift in (0..64).step_by(7) {

@@ -108,16 +108,31 @@ pub(crate) fn compress(effort: Effort, input: &[u8], out: &mut Vec<u8>) -> bool 
 /// Where `body` is no such thing. Allocates `length` bytes, after checking that a body of this
 /// size can make as many.
 pub(crate) fn decompress(body: &[u8], length: usize, out: &mut Vec<u8>) -> Result<(), DecodeError> {
-    if length / EXPANSION_MAX > body.len() {
-        return Err(DecodeError::Invalid {
-            what: "decompressed length",
-            found: length as u64,
-            expected: "what the compressed bytes can hold",
-        });
-    }
+    check_length(body, length)?;
     out.clear();
-    out.reserve(length);
-    DECODER.with_borrow_mut(|Decoder { context, frame }| {
+    out.resize(length, 0);
+    decompress_into(body, out)
+}
+
+/// # Errors
+/// Where `body` is too short to make `length` bytes.
+pub(crate) fn check_length(body: &[u8], length: usize) -> Result<(), DecodeError> {
+    if length / EXPANSION_MAX <= body.len() {
+        return Ok(());
+    }
+    Err(DecodeError::Invalid {
+        what: "decompressed length",
+        found: length as u64,
+        expected: "what the compressed bytes can hold",
+    })
+}
+
+/// Fills `out` with the bytes that [`compress`] made `body` of.
+///
+/// # Errors
+/// Where `body` is no such thing, or of another length.
+pub(crate) fn decompress_into(body: &[u8], out: &mut [u8]) -> Result<(), DecodeError> {
+    let written = DECODER.with_borrow_mut(|Decoder { context, frame }| {
         frame.clear();
         frame.extend_from_slice(&HEAD);
         frame.extend_from_slice(body);
@@ -126,10 +141,10 @@ pub(crate) fn decompress(body: &[u8], length: usize, out: &mut Vec<u8>) -> Resul
             message: get_error_name(code).to_owned(),
         })
     })?;
-    if out.len() != length {
+    if written != out.len() {
         return Err(DecodeError::Invalid {
             what: "decompressed length",
-            found: out.len() as u64,
+            found: written as u64,
             expected: "the length stated",
         });
     }

@@ -119,40 +119,47 @@ fn decode_block(reader: &mut Reader<'_>, block: &mut [u64]) -> Result<(), Decode
         });
     }
     let patches = reader.length("patches", block.len())?;
-    let mut patching = reader.clone();
-    for _ in 0..2 * patches {
-        reader.varint()?;
-    }
-    unpack(reader.bytes((block.len() * width).div_ceil(8))?, width, block);
+    // Patches come first, so that they need be read but once; unpacking adds the low bits.
+    block.fill(0);
     let mut next = 0;
     for _ in 0..patches {
-        let position = patching.length("patch position", BLOCK_VALUES)? + next;
-        let high = patching.varint()?;
+        let (gap, high) = reader.varint_pair()?;
+        let position = usize::try_from(gap).unwrap_or(usize::MAX).saturating_add(next);
         let value = block.get_mut(position).ok_or(DecodeError::Invalid {
             what: "patch position",
             found: position as u64,
             expected: "within its block",
         })?;
-        *value |= high.checked_shl(width as u32).unwrap_or(0);
+        *value = high.checked_shl(width as u32).unwrap_or(0);
         next = position + 1;
     }
+    unpack(reader.bytes((block.len() * width).div_ceil(8))?, width, block);
     Ok(())
 }
 
-/// Fills `out` with values of `width` bits; `packed` holds exactly these.
+/// Adds to `out` (by OR) values of `width` bits; `packed` holds exactly these.
 fn unpack(packed: &[u8], width: usize, out: &mut [u64]) {
     if width == 0 {
-        out.fill(0);
-    } else if width == 64 {
+        return;
+    }
+    if width == 64 {
         for (value, bytes) in out.iter_mut().zip(packed.as_chunks::<8>().0) {
-            *value = u64::from_le_bytes(*bytes);
+            *value |= u64::from_le_bytes(*bytes);
         }
-    } else {
-        let from = unpack_groups(packed, width, out);
-        let mask = u64::MAX >> (64 - width);
-        for (index, value) in out.iter_mut().enumerate().skip(from) {
-            *value = window(packed, index * width) & mask;
-        }
+        return;
+    }
+    let done = unpack_groups(packed, width, out);
+    // The end, for once with room behind it.
+    let mut end = [0; END_BYTES];
+    let rest = packed.get(done * width / 8..).unwrap_or_default();
+    for (to, &byte) in end.iter_mut().zip(rest) {
+        *to = byte;
+    }
+    let out = out.get_mut(done..).unwrap_or_default();
+    let done = unpack_groups(&end, width, out);
+    let mask = u64::MAX >> (64 - width);
+    for (index, value) in out.iter_mut().enumerate().skip(done) {
+        *value |= window(&end, index * width) & mask;
     }
 }
 
@@ -160,16 +167,22 @@ fn unpack(packed: &[u8], width: usize, out: &mut [u64]) {
 /// eight more for the last one's window.
 const GROUP_BYTES: usize = WIDTH_MAX + 8;
 
-/// Fills groups of eight values of `W` bits, which end at whole bytes, while they and their
-/// windows lie inside `packed`. Returns how many values. With the width known, every offset and
-/// shift is a constant.
+/// The end that [`unpack_groups`] leaves is shorter than a group's bytes; as many again let it go
+/// over that too.
+const END_BYTES: usize = 2 * GROUP_BYTES;
+
+/// Adds to groups of eight values of `W` bits, which end at whole bytes, while the bytes of a
+/// group of any width lie inside `packed`. Returns how many values. With the width known, every
+/// offset and shift is a constant.
 fn unpack_width<const W: usize>(packed: &[u8], out: &mut [u64]) -> usize {
     let mask = u64::MAX >> (64 - W);
     let mut done = 0;
     for group in out.as_chunks_mut::<8>().0 {
         let rest = packed.get(done * W..).unwrap_or_default();
         let Some(bytes) = rest.first_chunk::<GROUP_BYTES>() else { break };
-        *group = std::array::from_fn(|index| window(bytes, index * W) & mask);
+        for (index, value) in group.iter_mut().enumerate() {
+            *value |= window(bytes, index * W) & mask;
+        }
         done += 1;
     }
     8 * done
@@ -191,18 +204,11 @@ fn unpack_groups(packed: &[u8], width: usize, out: &mut [u64]) -> usize {
     )
 }
 
-/// The 57 or more bits that start at bit `at`; zeros stand behind the end.
+/// The 57 or more bits that start at bit `at`; zeros where fewer than eight bytes are left.
 #[inline(always)]
 fn window(packed: &[u8], at: usize) -> u64 {
-    let rest = packed.get(at / 8..).unwrap_or_default();
-    let bytes = rest.first_chunk::<8>().copied().unwrap_or_else(|| {
-        let mut bytes = [0; 8];
-        for (to, &byte) in bytes.iter_mut().zip(rest) {
-            *to = byte;
-        }
-        bytes
-    });
-    u64::from_le_bytes(bytes) >> (at % 8)
+    let bytes = packed.get(at / 8..).and_then(<[u8]>::first_chunk::<8>);
+    u64::from_le_bytes(bytes.copied().unwrap_or_default()) >> (at % 8)
 }
 
 #[cfg(test)]

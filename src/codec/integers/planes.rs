@@ -12,7 +12,7 @@
 use std::cell::RefCell;
 
 use crate::codec::bytes::{Reader, write_varint};
-use crate::codec::compression::{Effort, compress, decompress};
+use crate::codec::compression::{Effort, check_length, compress, decompress_into};
 use crate::error::DecodeError;
 
 thread_local! {
@@ -89,11 +89,8 @@ pub(super) fn decode_joint(
 ) -> Result<(), DecodeError> {
     let planes = read_plane_count(reader)?;
     let frame = reader.bytes(reader.remaining())?;
-    PLANES.with_borrow_mut(|buffer| {
-        decompress(frame, planes * residuals.len(), buffer)?;
-        weave(buffer, planes, residuals);
-        Ok(())
-    })
+    check_length(frame, planes * residuals.len())?;
+    with_room(planes, residuals, |room| decompress_into(frame, room))
 }
 
 /// Fills `residuals` from planes stored apart.
@@ -102,36 +99,45 @@ pub(super) fn decode_apart(
     residuals: &mut [u64],
 ) -> Result<(), DecodeError> {
     let (planes, count) = (read_plane_count(reader)?, residuals.len());
-    residuals.fill(0);
-    PLANES.with_borrow_mut(|buffer| {
-        for shift in (0..planes).map(|plane| 8 * plane) {
+    with_room(planes, residuals, |room| {
+        for plane in room.chunks_exact_mut(count.max(1)) {
             let length = reader.length("length of a plane", count)?;
             if length == 0 {
-                let high = u64::from(reader.u8()?) << shift;
-                if high != 0 {
-                    residuals.iter_mut().for_each(|residual| *residual |= high);
-                }
-                continue;
-            }
-            let stored = reader.bytes(length)?;
-            let plane = if length == count {
-                stored
+                plane.fill(reader.u8()?);
+            } else if length == count {
+                plane.copy_from_slice(reader.bytes(length)?);
             } else {
-                decompress(stored, count, buffer)?;
-                buffer.as_slice()
-            };
-            for (residual, &byte) in residuals.iter_mut().zip(plane) {
-                *residual |= u64::from(byte) << shift;
+                decompress_into(reader.bytes(length)?, plane)?;
             }
         }
         Ok(())
     })
 }
 
-/// Fills `residuals` from `count` planes of as many bytes each.
+/// Fills `residuals` from as many bytes for each of the planes, which `fill` writes.
+fn with_room(
+    planes: usize,
+    residuals: &mut [u64],
+    fill: impl FnOnce(&mut [u8]) -> Result<(), DecodeError>,
+) -> Result<(), DecodeError> {
+    let length = planes * residuals.len();
+    PLANES.with_borrow_mut(|buffer| {
+        // Grown, never cleared: all of it is filled, or nothing is made of it.
+        if buffer.len() < length {
+            buffer.resize(length, 0);
+        }
+        let room = buffer.get_mut(..length).unwrap_or_default();
+        fill(room)?;
+        weave(room, planes, residuals);
+        Ok(())
+    })
+}
+
+/// Fills `residuals` from `count` planes of as many bytes each, two planes a pass.
 fn weave(planes: &[u8], count: usize, residuals: &mut [u64]) {
     let length = residuals.len();
     let plane = |index: usize| planes.get(index * length..(index + 1) * length).unwrap_or_default();
+    let word = |(&low, &high): (&u8, &u8)| u64::from(u16::from_le_bytes([low, high]));
     match count {
         0 => residuals.fill(0),
         1 => {
@@ -140,14 +146,21 @@ fn weave(planes: &[u8], count: usize, residuals: &mut [u64]) {
             }
         }
         _ => {
-            for (residual, (&low, &high)) in residuals.iter_mut().zip(plane(0).iter().zip(plane(1)))
-            {
-                *residual = u64::from(u16::from_le_bytes([low, high]));
+            for (residual, bytes) in residuals.iter_mut().zip(plane(0).iter().zip(plane(1))) {
+                *residual = word(bytes);
             }
-            for index in 2..count {
-                for (residual, &byte) in residuals.iter_mut().zip(plane(index)) {
-                    *residual |= u64::from(byte) << (8 * index);
-                }
+        }
+    }
+    for index in (2..count).step_by(2) {
+        let shift = 8 * index;
+        if index + 1 == count {
+            for (residual, &byte) in residuals.iter_mut().zip(plane(index)) {
+                *residual |= u64::from(byte) << shift;
+            }
+        } else {
+            let pairs = plane(index).iter().zip(plane(index + 1));
+            for (residual, bytes) in residuals.iter_mut().zip(pairs) {
+                *residual |= word(bytes) << shift;
             }
         }
     }
