@@ -10,7 +10,8 @@ use crate::store::StoreKind;
 /// How far a batch has come when its receipt is complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Durability {
-    /// In the channel; a crash of the process loses it.
+    /// In the channel; a crash of the process loses it, and so may a close of the engine that runs
+    /// at the same moment.
     Buffered,
     /// Written to the log; a crash of the process keeps it, a power cut may lose it.
     #[default]
@@ -144,7 +145,10 @@ pub struct Options {
     pub segment_cache_bytes_max: usize,
     /// Parts whose store is open at once. 16.
     pub open_parts_max: usize,
-    /// New writes are refused where the disk has less free space than this, bytes. 64 MiB.
+    /// New writes are refused where the disk has less free space than this, bytes. 64 MiB: room for
+    /// the parts of a full head, whose encoded columns are far smaller, and for what the log grows
+    /// between two looks (8 MiB). With less, freezing may meet the full disk: that latches the
+    /// engine read-only, and the next open replays the log.
     pub free_bytes_min: u64,
     /// Threads for encoding and queries; 0 takes one a core.
     pub threads: usize,

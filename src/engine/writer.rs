@@ -119,7 +119,7 @@ impl Writer {
     }
 
     /// Resolves a series: a new one is added to the store's index, the metric's metadata is
-    /// remembered. Where the store holds its maximum of series, the handle is one of the metric's
+    /// remembered ([cut](Metadata::bounded) where its texts are long). Where the store holds its maximum of series, the handle is one of the metric's
     /// overflow series, `metric{icecore_overflow="true"}`. Cost: a filter check and a hash lookup
     /// under a read lock; call it once a series, not once a sample.
     ///
@@ -138,7 +138,7 @@ impl Writer {
         let known = found.is_some() || self.shared.index.has_metric(series.name());
         if known
             && *metadata != Metadata::default()
-            && self.shared.index.set_metadata(series.name(), metadata)
+            && self.shared.index.set_metadata(series.name(), &metadata.bounded())
         {
             self.shared.note_changed_metric(series.name());
         }

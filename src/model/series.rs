@@ -4,7 +4,9 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
-use super::label::{LABEL_PAIRS_MAX, METRIC_NAME_LABEL, check_name, check_value, invalid};
+use super::label::{
+    LABEL_PAIRS_MAX, METRIC_NAME_LABEL, VALUE_BYTES_MAX, check_name, check_value, invalid,
+};
 use super::matcher::MatchOp;
 use super::text;
 use crate::error::{Error, Result};
@@ -37,6 +39,19 @@ pub struct Metadata {
     pub unit: String,
     /// One sentence for people; empty where unknown.
     pub help: String,
+}
+
+impl Metadata {
+    /// This metadata with unit and help cut to [`VALUE_BYTES_MAX`] bytes each, between characters:
+    /// a text for people is no reason to refuse a series, nor to grow without bound.
+    #[must_use]
+    pub fn bounded(&self) -> Self {
+        let cut = |text: &str| {
+            let end = text.floor_char_boundary(VALUE_BYTES_MAX);
+            text.get(..end).unwrap_or_default().to_owned()
+        };
+        Self { kind: self.kind, unit: cut(&self.unit), help: cut(&self.help) }
+    }
 }
 
 /// The identity of a series: metric name and labels, sorted by label name, unique.
@@ -302,5 +317,14 @@ pub(crate) mod tests {
         let quoted = Series::parse("{'http.status', `b.c`=\"\\u00e9\", a='\\'',}").unwrap();
         assert_eq!(quoted.to_string(), r#"{"http.status",a="'","b.c"="é"}"#);
         assert_eq!(Series::parse("m{}").unwrap(), Series::parse(r#"{__name__="m"}"#).unwrap());
+    }
+
+    #[test]
+    fn long_help_is_cut_between_characters() {
+        let help = "é".repeat(VALUE_BYTES_MAX);
+        let unit = "seconds".to_owned();
+        let bounded =
+            Metadata { kind: MetricKind::Gauge, unit, help: format!("x{help}") }.bounded();
+        assert_eq!((bounded.unit.as_str(), bounded.help.len()), ("seconds", VALUE_BYTES_MAX - 1));
     }
 }
