@@ -255,7 +255,8 @@ mod tests {
     fn an_index_under_a_right_checksum_is_still_checked() {
         let sound = entries();
         assert_eq!(open(&sound).unwrap().get(u64::MAX).unwrap().unwrap().as_ref(), b"last");
-        let broken: [(&str, fn(&mut [Entry; 2])); 5] = [
+        type Damage = (&'static str, fn(&mut [Entry; 2]));
+        let broken: [Damage; 5] = [
             ("descending", |entries| entries[1].key = 2),
             ("repeated", |entries| entries[1].key = 3),
             ("a gap", |entries| entries[1].offset += 1),
