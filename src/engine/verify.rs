@@ -116,7 +116,8 @@ fn verify_parts(
     progress: &mut dyn FnMut(VerifyStep),
 ) {
     let cache = Arc::new(PartCache::new(CacheLimits::default()));
-    let bytes_total = catalog.parts.iter().map(|entry| entry.bytes).sum();
+    let bytes = catalog.parts.iter().map(|entry| entry.bytes);
+    let bytes_total = bytes.fold(0, u64::saturating_add);
     let mut bytes_done = 0;
     for entry in &catalog.parts {
         progress(VerifyStep { bytes_done, bytes_total });
@@ -132,7 +133,7 @@ fn verify_parts(
         for problem in problems {
             report.note(&parts_dir(dir).join(directory_name(entry.id)), &problem);
         }
-        bytes_done += entry.bytes;
+        bytes_done = entry.bytes.saturating_add(bytes_done);
     }
     progress(VerifyStep { bytes_done, bytes_total });
 }
