@@ -15,8 +15,6 @@ mod order;
 mod packed;
 mod planes;
 
-use std::cell::RefCell;
-
 use order::Residuals;
 
 use super::bytes::{Reader, write_signed, write_varint};
@@ -227,19 +225,16 @@ impl Head {
     }
 
     /// Undoes [`Scaled`].
-    fn place(&self, values: &mut [i64]) {
-        let (base, divisor) = (self.base, self.divisor);
+    fn place(&self, values: &mut [u64]) {
+        let (base, divisor) = (self.base as u64, self.divisor as u64);
         for value in values {
             *value = base.wrapping_add(divisor.wrapping_mul(*value));
         }
     }
 }
 
-thread_local! {
-    static RESIDUALS: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Decodes all of `bytes` into `count` values, which replace `out`.
+/// Decodes all of `bytes` into `count` values, which replace `column`, each the two's complement
+/// of an `i64`: residuals become values where they lie.
 ///
 /// # Errors
 /// [`DecodeError`]; `count` above [`COLUMN_VALUES_MAX`] is one.
@@ -247,37 +242,30 @@ pub(crate) fn decode(
     stage: Stage,
     bytes: &[u8],
     count: usize,
-    out: &mut Vec<i64>,
+    column: &mut Vec<u64>,
 ) -> Result<(), DecodeError> {
     check_count(count)?;
-    out.clear();
+    // Never cleared: all of it is filled.
+    column.resize(count, 0);
     if count == 0 {
         return Reader::new(bytes).finish("column");
     }
     let mut reader = Reader::new(bytes);
     let head = Head::read(&mut reader)?;
-    let stored = count.saturating_sub(head.fields.leading());
-    RESIDUALS.with_borrow_mut(|residuals| {
-        // Grown, never cleared: every stage fills its slice whole.
-        if residuals.len() < stored {
-            residuals.resize(stored, 0);
-        }
-        let residuals = residuals.get_mut(..stored).unwrap_or_default();
-        match stage {
-            Stage::Packed => packed::decode(&mut reader, residuals)?,
-            Stage::Planes => planes::decode_joint(&mut reader, residuals)?,
-            Stage::Huffman => planes::decode_apart(&mut reader, residuals)?,
-        }
-        reader.finish("column")?;
-        out.reserve(count);
-        // Undivided, the order can start from the base itself and spare a pass.
-        let start = if head.divisor == 1 { head.base } else { 0 };
-        head.fields.restore(head.zigzag, start, residuals, count, out);
-        if head.divisor != 1 {
-            head.place(out);
-        }
-        Ok(())
-    })
+    let residuals = column.get_mut(head.fields.leading()..).unwrap_or_default();
+    match stage {
+        Stage::Packed => packed::decode(&mut reader, residuals)?,
+        Stage::Planes => planes::decode_joint(&mut reader, residuals)?,
+        Stage::Huffman => planes::decode_apart(&mut reader, residuals)?,
+    }
+    reader.finish("column")?;
+    // Undivided, the order can start from the base itself and spare a pass.
+    let start = if head.divisor == 1 { head.base } else { 0 };
+    head.fields.restore(head.zigzag, start, column);
+    if head.divisor != 1 {
+        head.place(column);
+    }
+    Ok(())
 }
 
 /// # Errors
@@ -310,6 +298,7 @@ mod tests {
             let mut back = Vec::new();
             let stage = encoded.stage.unwrap();
             decode(stage, &encoded.bytes, column.len(), &mut back).unwrap();
+            let back: Vec<i64> = back.into_iter().map(|value| value as i64).collect();
             assert_eq!(back, column, "{orders:?}");
         }
     }

@@ -151,59 +151,44 @@ impl Fields {
         self.order.leading()
     }
 
-    /// Appends `count` values to `out`, the first of them (of any order but raw, the zero) being
-    /// `start`: those the fields tell, then one for each residual.
-    pub(super) fn restore(
-        &self,
-        zigzag: bool,
-        start: i64,
-        residuals: &[u64],
-        count: usize,
-        out: &mut Vec<i64>,
-    ) {
+    /// Turns `column`, whose first [`leading`](Self::leading) values are anything and whose others
+    /// are residuals, into values, two's complement. The first of them (of any order but raw, the
+    /// zero) is `start`.
+    pub(super) fn restore(&self, zigzag: bool, start: i64, column: &mut [u64]) {
         if zigzag {
-            self.integrate(start, residuals, count, out, unzigzag);
+            self.integrate(start, column, |residual| unzigzag(residual) as u64);
         } else {
-            let offset = self.offset;
-            self.integrate(start, residuals, count, out, |r| offset.wrapping_add(r as i64));
+            let offset = self.offset as u64;
+            self.integrate(start, column, |residual| offset.wrapping_add(residual));
         }
     }
 
     #[inline]
-    fn integrate(
-        &self,
-        start: i64,
-        residuals: &[u64],
-        count: usize,
-        out: &mut Vec<i64>,
-        signed: impl Fn(u64) -> i64,
-    ) {
-        let (slope, mut value) = (self.slope, start);
-        if self.order != Order::Raw {
-            out.push(start);
+    fn integrate(&self, start: i64, column: &mut [u64], signed: impl Fn(u64) -> u64) {
+        let (slope, mut value) = (self.slope as u64, start as u64);
+        let (front, residuals) = column.split_at_mut(self.leading().min(column.len()));
+        for (leading, place) in (0_u64..).zip(front) {
+            *place = value.wrapping_add(slope.wrapping_mul(leading));
         }
         match self.order {
-            Order::Raw => out.extend(residuals.iter().map(|&r| start.wrapping_add(signed(r)))),
-            Order::Delta => out.extend(residuals.iter().map(|&r| {
-                value = value.wrapping_add(signed(r));
-                value
-            })),
+            Order::Raw => residuals.iter_mut().for_each(|r| *r = value.wrapping_add(signed(*r))),
+            Order::Delta => residuals.iter_mut().for_each(|r| {
+                value = value.wrapping_add(signed(*r));
+                *r = value;
+            }),
             Order::DeltaOfDelta => {
                 value = value.wrapping_add(slope);
-                if count > 1 {
-                    out.push(value);
-                }
                 let mut step = slope;
-                out.extend(residuals.iter().map(|&r| {
-                    step = step.wrapping_add(signed(r));
+                residuals.iter_mut().for_each(|r| {
+                    step = step.wrapping_add(signed(*r));
                     value = value.wrapping_add(step);
-                    value
-                }));
+                    *r = value;
+                });
             }
-            Order::Grid => out.extend(residuals.iter().map(|&r| {
+            Order::Grid => residuals.iter_mut().for_each(|r| {
                 value = value.wrapping_add(slope);
-                value.wrapping_add(signed(r))
-            })),
+                *r = value.wrapping_add(signed(*r));
+            }),
         }
     }
 }

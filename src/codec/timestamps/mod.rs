@@ -11,6 +11,8 @@
 
 mod constant_step;
 
+use std::cell::RefCell;
+
 use super::bytes::Reader;
 use super::integers::{self, Order, Stage, check_count};
 use crate::error::DecodeError;
@@ -85,9 +87,17 @@ pub fn decode(bytes: &[u8], count: usize, out: &mut Vec<i64>) -> Result<(), Deco
         TimestampEncoding::ConstantStep => constant_step::decode(reader, count, out),
         TimestampEncoding::Residuals(stage) => {
             let rest = reader.bytes(reader.remaining())?;
-            integers::decode(stage, rest, count, out)
+            COLUMN.with_borrow_mut(|column| {
+                integers::decode(stage, rest, count, column)?;
+                out.extend(column.iter().map(|&timestamp| timestamp as i64));
+                Ok(())
+            })
         }
     }
+}
+
+thread_local! {
+    static COLUMN: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Real doubles: their bits as integers that order as the doubles do.
 
-use super::{INTEGERS, Source, Trial};
+use super::{DECODED, INTEGERS, Source, Trial};
 use crate::codec::bytes::Reader;
 use crate::codec::integers::{self, Order, Stage};
 use crate::error::DecodeError;
@@ -21,9 +21,9 @@ pub(super) fn decode(
     out: &mut Vec<f64>,
 ) -> Result<(), DecodeError> {
     let rest = reader.bytes(reader.remaining())?;
-    INTEGERS.with_borrow_mut(|column| {
+    DECODED.with_borrow_mut(|column| {
         integers::decode(stage, rest, count, column)?;
-        out.extend(column.iter().map(|&integer| unordered(integer)));
+        out.extend(column.iter().map(|&integer| unordered(integer as i64)));
         Ok(())
     })
 }

@@ -8,7 +8,7 @@
 
 use super::bits::{ordered, unordered};
 use super::decimal::{POWERS, append_quotients, read_power, round};
-use super::{INTEGERS, Source, Trial};
+use super::{DECODED, INTEGERS, Source, Trial};
 use crate::codec::bytes::{Reader, write_varint};
 use crate::codec::integers::{self, Order, Stage};
 use crate::error::DecodeError;
@@ -85,12 +85,12 @@ pub(super) fn decode(
     let length = reader.length("length of corrections", reader.remaining())?;
     let corrections = reader.bytes(length)?;
     let rest = reader.bytes(reader.remaining())?;
-    INTEGERS.with_borrow_mut(|column| {
+    DECODED.with_borrow_mut(|column| {
         integers::decode(stage, rest, count, column)?;
         append_quotients(column, power, out);
         integers::decode(correction_stage, corrections, count, column)?;
         for (value, &distance) in out.iter_mut().zip(column.iter()) {
-            *value = unordered(ordered(*value).wrapping_add(distance));
+            *value = unordered(ordered(*value).wrapping_add(distance as i64));
         }
         Ok(())
     })

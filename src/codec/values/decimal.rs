@@ -10,7 +10,7 @@
 //! ```
 
 use super::exceptions::Collected;
-use super::{INTEGERS, Source, Trial};
+use super::{DECODED, INTEGERS, Source, Trial};
 use crate::codec::bytes::Reader;
 use crate::codec::integers::{self, Order, Stage};
 use crate::error::DecodeError;
@@ -121,19 +121,19 @@ pub(super) fn decode(
 ) -> Result<(), DecodeError> {
     let power = read_power(&mut reader)?;
     let rest = reader.bytes(reader.remaining())?;
-    INTEGERS.with_borrow_mut(|column| {
+    DECODED.with_borrow_mut(|column| {
         integers::decode(stage, rest, count, column)?;
         append_quotients(column, power, out);
         Ok(())
     })
 }
 
-/// Appends `integer / power` for each.
-pub(super) fn append_quotients(integers: &[i64], power: f64, out: &mut Vec<f64>) {
+/// Appends `integer / power` for each, an `i64` in two's complement.
+pub(super) fn append_quotients(integers: &[u64], power: f64, out: &mut Vec<f64>) {
     if power == 1.0 {
-        out.extend(integers.iter().map(|&integer| integer as f64));
+        out.extend(integers.iter().map(|&integer| integer as i64 as f64));
     } else {
-        out.extend(integers.iter().map(|&integer| integer as f64 / power));
+        out.extend(integers.iter().map(|&integer| integer as i64 as f64 / power));
     }
 }
 

@@ -182,7 +182,10 @@ pub fn decode(
 }
 
 thread_local! {
+    /// A column of integers on its way to bytes.
     static INTEGERS: RefCell<Vec<i64>> = const { RefCell::new(Vec::new()) };
+    /// And on its way back.
+    static DECODED: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
 }
 
 #[cfg(test)]
