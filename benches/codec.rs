@@ -40,15 +40,19 @@ impl Owned {
     }
 }
 
-/// The text of a capture: gzip, or Zstandard as the shipped one is.
+/// The text of a file: gzip, Zstandard as the shipped capture is, or plain.
 fn text_of(path: &Path) -> String {
     let bytes = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    if path.extension().is_some_and(|extension| extension == "zst") {
-        return String::from_utf8(zstd::decode_all(&*bytes).unwrap()).unwrap();
-    }
-    let mut text = String::new();
-    flate2::read::MultiGzDecoder::new(&*bytes).read_to_string(&mut text).unwrap();
-    text
+    let plain = match bytes.as_slice() {
+        [0x1f, 0x8b, ..] => {
+            let mut plain = Vec::new();
+            flate2::read::MultiGzDecoder::new(&*bytes).read_to_end(&mut plain).unwrap();
+            plain
+        }
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => zstd::decode_all(&*bytes).unwrap(),
+        _ => bytes,
+    };
+    String::from_utf8(plain).unwrap()
 }
 
 /// Exposition lines `series value milliseconds`, grouped by equal timestamps, as the engine does.
