@@ -10,6 +10,7 @@
 )]
 
 mod formats;
+mod kill;
 mod run;
 
 use run::{icecore, json};
