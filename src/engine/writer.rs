@@ -119,9 +119,10 @@ impl Writer {
     }
 
     /// Resolves a series: a new one is added to the store's index, the metric's metadata is
-    /// remembered ([cut](Metadata::bounded) where its texts are long). Where the store holds its maximum of series, the handle is one of the metric's
-    /// overflow series, `metric{icecore_overflow="true"}`. Cost: a filter check and a hash lookup
-    /// under a read lock; call it once a series, not once a sample.
+    /// remembered ([cut](Metadata::bounded) where its texts are long). Where the store holds its
+    /// maximum of series, the handle is one of the metric's overflow series,
+    /// `metric{icecore_overflow="true"}`. Cost: a filter check and a hash lookup under a read
+    /// lock; call it once a series, not once a sample.
     ///
     /// # Errors
     /// [`Refusal::Filtered`] where a filter rule denies the series, [`Refusal::Unavailable`] where
