@@ -331,8 +331,9 @@ impl Writer {
         taken
     }
 
-    /// Sends the samples that the gate has `taken`, of those `offered`. Rows may be fewer than taken: a series
-    /// twice in one scrape is one row, the later value, as of equal timestamps in a column.
+    /// Sends the samples that the gate has `taken`, of those `offered`. Rows may be fewer than
+    /// taken: a series twice in one scrape is one row, the later value, as of equal timestamps in
+    /// a column.
     fn send(&self, rows: Rows, taken: u64, offered: u64) -> Result<Receipt> {
         if rows.samples() == 0 {
             return Ok(Receipt::ready(0, offered, self.durability));
