@@ -73,8 +73,8 @@ impl Catalog {
     /// This catalog with more parts and a new watermark; `next_part` moves past the new ids.
     ///
     /// # Errors
-    /// As [`check`](Self::check); also where the watermark would fall, or an id is below
-    /// `next_part`.
+    /// [`Error::InvalidArgument`] where an id repeats or is below `next_part`, a part is empty, has
+    /// samples outside of its window or a rank above the watermark, or the watermark would fall.
     pub fn with_added(&self, parts: &[PartEntry], watermark: u64) -> Result<Self> {
         self.with_replaced(&[], parts, watermark)
     }
