@@ -43,8 +43,18 @@ impl Mount {
 }
 
 impl Drop for Mount {
+    /// A process that another test forks at this moment holds the files open for an instant; an
+    /// image that stayed mounted would be written to behind the next round's back.
     fn drop(&mut self) {
-        let _ = run("umount", &[self.point.to_str().unwrap()]);
+        let point = self.point.to_str().unwrap();
+        let unmounted = (0..500).any(|_| {
+            let done = run("umount", &[point]).is_ok();
+            if !done {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            done
+        });
+        assert!(unmounted || std::thread::panicking(), "cannot unmount {point}");
     }
 }
 
@@ -58,8 +68,7 @@ fn formatted(dir: &Path) -> Result<Mount, String> {
 
 /// The image as the disk holds it now. The writer is stopped; the kernel may still write back, so
 /// the image is copied until two copies agree.
-fn cut(mount: &Mount, to: &Path) -> PathBuf {
-    let copy = to.join("cut.img");
+fn cut(mount: &Mount, copy: PathBuf) -> PathBuf {
     for _ in 0..50 {
         fs::copy(&mount.image, &copy).unwrap();
         if fs::read(&mount.image).unwrap() == fs::read(&copy).unwrap() {
@@ -71,12 +80,14 @@ fn cut(mount: &Mount, to: &Path) -> PathBuf {
 
 /// Cuts the power under the child, and checks what the disk was left with.
 fn cut_and_check(mount: &Mount, mut child: Running, dir: &Path, what: &str) {
+    // Each cut has an image and a mount point of its own.
+    let name = what.replace([' ', ','], "-");
     child.signal("-STOP");
     let acknowledged = child.acknowledged();
-    let image = cut(mount, dir);
+    let image = cut(mount, dir.join(format!("{name}.img")));
     child.signal("-CONT");
     child.kill();
-    let after = Mount::new(image, dir.join("after")).unwrap();
+    let after = Mount::new(image, dir.join(name)).unwrap();
     let report = Engine::verify(after.store(), &mut |_| {}).unwrap();
     assert!(report.problems.is_empty(), "{what}: {:?}", report.problems);
     for opening in ["first", "second"] {
