@@ -41,7 +41,7 @@ mod verify;
 mod writer;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -365,12 +365,6 @@ impl Engine {
         progress: &mut dyn FnMut(VerifyStep),
     ) -> Result<VerifyReport> {
         verify::verify(path.as_ref(), progress)
-    }
-
-    /// The files of the store: directory, log, parts.
-    #[must_use]
-    pub fn directories(&self) -> [PathBuf; 3] {
-        [self.shared.dir.clone(), self.shared.log_dir(), self.shared.parts_dir()]
     }
 }
 
