@@ -79,12 +79,14 @@ fn queries(criterion: &mut Criterion) {
     ];
     for (name, sources, request) in &cases {
         criterion.bench_function(name, |bencher| {
-            bencher.iter(|| execute(request, black_box(&series), sources).unwrap());
+            bencher
+                .iter(|| execute(request, black_box(&series), &sources.to_vec().into()).unwrap());
         });
     }
     let samples = SampleRequest::new(cases[0].2.range);
     criterion.bench_function("samples/all", |bencher| {
-        bencher.iter(|| read_samples(&samples, black_box(&series), &sources).unwrap());
+        bencher
+            .iter(|| read_samples(&samples, black_box(&series), &sources.to_vec().into()).unwrap());
     });
 }
 

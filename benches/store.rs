@@ -180,6 +180,9 @@ fn lookups(fs: &Arc<dyn Fs>) {
         window: TimeRange::new(Timestamp(0), Timestamp(86_400_000_000_000)),
         store: StoreKind::default(),
         limits: SegmentLimits::default(),
+        tier: icecore::Tier::RAW,
+        layout: part::Layout::Samples,
+        tombstones: 0,
     };
     let start = Instant::now();
     let meta = part::write(fs, dir.path(), &spec, &series, &[], &[group]).unwrap();

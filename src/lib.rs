@@ -48,4 +48,4 @@ pub mod cli;
 
 pub use error::{DecodeError, Error, ErrorKind, Result};
 pub use options::Options;
-pub use time::{Clock, SimulatedClock, SystemClock, TimeRange, Timestamp};
+pub use time::{Clock, SimulatedClock, SystemClock, Tier, TimeRange, Timestamp};

@@ -106,6 +106,88 @@ impl TimeRange {
     }
 }
 
+/// How coarse samples are kept: raw as they came, or one record a bucket.
+///
+/// Buckets are aligned to the epoch: a tier of resolution `r` has the buckets `k·r <= t < (k+1)·r`.
+/// Orders from fine to coarse, raw first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Tier(i64);
+
+impl Tier {
+    /// Samples as they came.
+    pub const RAW: Self = Self(0);
+    /// One record a minute.
+    pub const MINUTE: Self = Self(60_000_000_000);
+    /// One record every ten minutes.
+    pub const TEN_MINUTES: Self = Self(600_000_000_000);
+    /// One record an hour.
+    pub const HOUR: Self = Self(3_600_000_000_000);
+    /// One record a day.
+    pub const DAY: Self = Self(86_400_000_000_000);
+
+    /// The tier of buckets this long; `None` where the length is 0 or beyond 2^62 ns (146 years).
+    #[must_use]
+    pub fn of(resolution: Duration) -> Option<Self> {
+        Self::from_nanos(duration_nanos(resolution)).filter(|tier| *tier != Self::RAW)
+    }
+
+    /// From nanoseconds, 0 for raw; `None` outside of `0..=2^62`.
+    #[must_use]
+    pub const fn from_nanos(nanos: i64) -> Option<Self> {
+        if 0 <= nanos && nanos <= 1 << 62 { Some(Self(nanos)) } else { None }
+    }
+
+    /// The buckets' length, nanoseconds; 0 for raw.
+    #[must_use]
+    pub const fn nanos(self) -> i64 {
+        self.0
+    }
+
+    /// Whether samples are kept as they came.
+    #[must_use]
+    pub const fn is_raw(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The start of the bucket that holds the point; the point itself for raw. Saturates at the
+    /// beginning of time.
+    #[must_use]
+    pub const fn floor(self, point: Timestamp) -> Timestamp {
+        if self.0 == 0 {
+            return point;
+        }
+        Timestamp(point.0.saturating_sub(point.0.rem_euclid(self.0)))
+    }
+
+    /// The earliest bucket start at or after the point; the point itself for raw. Saturates at the
+    /// end of time.
+    #[must_use]
+    pub const fn ceil(self, point: Timestamp) -> Timestamp {
+        let below = self.floor(point);
+        if below.0 == point.0 { point } else { Timestamp(below.0.saturating_add(self.0)) }
+    }
+}
+
+impl fmt::Display for Tier {
+    /// `raw`, or the resolution in its largest whole unit: `1m`, `10m`, `1h`, `1d`, `1500ms`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_raw() {
+            return f.write_str("raw");
+        }
+        let units = [
+            (86_400_000_000_000, "d"),
+            (3_600_000_000_000, "h"),
+            (60_000_000_000, "m"),
+            (1_000_000_000, "s"),
+            (1_000_000, "ms"),
+            (1_000, "us"),
+        ];
+        let unit = units.into_iter().find(|(nanos, _)| self.0 % nanos == 0);
+        let (nanos, name) = unit.unwrap_or((1, "ns"));
+        write!(f, "{}{name}", self.0 / nanos)
+    }
+}
+
 /// Where the engine reads the time. Nothing else in the crate asks the system.
 pub trait Clock: Send + Sync + fmt::Debug {
     /// Now.
@@ -166,6 +248,19 @@ mod tests {
         assert!(!range.overlaps(Timestamp(0), Timestamp(9)));
         assert!(range.covers(Timestamp(10), Timestamp(19)));
         assert!(!range.covers(Timestamp(10), Timestamp(20)));
+    }
+
+    #[test]
+    fn tiers_align_to_the_epoch_and_tell_their_name() {
+        assert_eq!(Tier::MINUTE.floor(Timestamp::from_secs(-1)), Timestamp::from_secs(-60));
+        assert_eq!(Tier::MINUTE.ceil(Timestamp::from_secs(61)), Timestamp::from_secs(120));
+        assert_eq!(Tier::MINUTE.ceil(Timestamp::from_secs(60)), Timestamp::from_secs(60));
+        assert_eq!(Tier::RAW.floor(Timestamp(7)), Timestamp(7));
+        assert_eq!(Tier::DAY.floor(Timestamp::MIN), Timestamp::MIN);
+        let named = [Tier::RAW, Tier::MINUTE, Tier::TEN_MINUTES, Tier::HOUR, Tier::DAY];
+        let names: Vec<String> = named.iter().map(ToString::to_string).collect();
+        assert_eq!(names, ["raw", "1m", "10m", "1h", "1d"]);
+        assert!(named.is_sorted());
     }
 
     #[test]

@@ -38,7 +38,16 @@ static DISK: LazyLock<SimFs> = LazyLock::new(|| {
     let group = Group { timestamps: &timestamps, series: &[0, 1, 2], read: &read };
     let limits = SegmentLimits { chunk_samples_max: 64, segment_bytes_target: 1 << 10 };
     let window = TimeRange::new(Timestamp(0), Timestamp(1_000_000));
-    let spec = PartSpec { id: ID, rank: 7, window, store: StoreKind::Flat, limits };
+    let spec = PartSpec {
+        id: ID,
+        rank: 7,
+        window,
+        store: StoreKind::Flat,
+        limits,
+        tier: icecore::Tier::RAW,
+        layout: icecore::part::Layout::Samples,
+        tombstones: 0,
+    };
     let shared: Arc<dyn Fs> = Arc::new(fs.clone());
     let meta = write(&shared, Path::new(PARTS), &spec, &names, &[], &[group]).expect("a part");
     assert!(meta.segments.len() > 1);

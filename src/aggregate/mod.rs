@@ -10,8 +10,10 @@ mod function;
 mod lanes;
 mod partial;
 mod quantile;
+mod sketch;
 
 pub use accumulator::{Accumulator, Needs};
 pub use function::Function;
 pub use partial::Partial;
 pub use quantile::quantile;
+pub use sketch::{Bin, SKETCH_BINS_MAX, SKETCH_RELATIVE_ERROR, Sketch};

@@ -4,18 +4,19 @@
 use bincode::config::{Configuration, Fixint, Limit, LittleEndian};
 use bincode::{Decode, Encode};
 
-use super::{CATALOG_BYTES_MAX, Catalog, PartEntry};
+use super::{CATALOG_BYTES_MAX, Catalog, PartEntry, Tombstone};
 use crate::codec::bytes::{Reader, read_frame, write_frame};
 use crate::error::{DecodeError, Error, Result};
-use crate::time::{TimeRange, Timestamp};
+use crate::part::Layout;
+use crate::time::{Tier, TimeRange, Timestamp};
 
 const MAGIC: [u8; 4] = *b"ICCT";
 const VERSION: u8 = 1;
 /// Bytes of one [`PartRow`].
-const PART_BYTES: usize = 77;
+const PART_BYTES: usize = 94;
 
-type Layout = Configuration<LittleEndian, Fixint, Limit<CATALOG_BYTES_MAX>>;
-const LAYOUT: Layout = bincode::config::standard().with_fixed_int_encoding().with_limit();
+type ByteOrder = Configuration<LittleEndian, Fixint, Limit<CATALOG_BYTES_MAX>>;
+const LAYOUT: ByteOrder = bincode::config::standard().with_fixed_int_encoding().with_limit();
 
 /// The fields before the parts, in stored order.
 #[derive(Debug, Encode, Decode)]
@@ -25,7 +26,9 @@ struct HeadRow {
     partition_ns: i64,
     watermark: u64,
     next_part: u64,
+    next_tombstone: u64,
     parts: u32,
+    tombstones: u32,
 }
 
 /// The fields of a part, in stored order.
@@ -43,6 +46,19 @@ struct PartRow {
     bytes: u64,
     meta_crc: u32,
     store: u8,
+    layout: u8,
+    tier_ns: i64,
+    tombstones: u64,
+}
+
+/// The fields of a tombstone, in stored order; the selector's length stands before its bytes.
+#[derive(Debug, Encode, Decode)]
+struct TombstoneRow {
+    id: u64,
+    rank: u64,
+    start_ns: i64,
+    end_ns: i64,
+    selector: String,
 }
 
 impl From<&PartEntry> for PartRow {
@@ -60,13 +76,18 @@ impl From<&PartEntry> for PartRow {
             bytes: part.bytes,
             meta_crc: part.meta_crc,
             store: part.store,
+            layout: part.layout as u8,
+            tier_ns: part.tier.nanos(),
+            tombstones: part.tombstones,
         }
     }
 }
 
-impl From<PartRow> for PartEntry {
-    fn from(row: PartRow) -> Self {
-        Self {
+impl TryFrom<PartRow> for PartEntry {
+    type Error = DecodeError;
+
+    fn try_from(row: PartRow) -> Result<Self, DecodeError> {
+        Ok(Self {
             id: row.id,
             rank: row.rank,
             window: TimeRange::new(Timestamp(row.window_start_ns), Timestamp(row.window_end_ns)),
@@ -78,8 +99,19 @@ impl From<PartRow> for PartEntry {
             bytes: row.bytes,
             meta_crc: row.meta_crc,
             store: row.store,
-        }
+            layout: Layout::from_number(row.layout)?,
+            tier: tier_of(row.tier_ns)?,
+            tombstones: row.tombstones,
+        })
     }
+}
+
+fn tier_of(nanos: i64) -> Result<Tier, DecodeError> {
+    Tier::from_nanos(nanos).ok_or(DecodeError::Invalid {
+        what: "tier of a part",
+        found: nanos as u64,
+        expected: "nanoseconds from 0 to 2^62",
+    })
 }
 
 pub(super) fn encode(catalog: &Catalog) -> Result<Vec<u8>> {
@@ -88,18 +120,27 @@ pub(super) fn encode(catalog: &Catalog) -> Result<Vec<u8>> {
         reason: error.to_string(),
     };
     let parts = u32::try_from(catalog.parts.len()).unwrap_or(u32::MAX);
+    let tombstones = u32::try_from(catalog.tombstones.len()).unwrap_or(u32::MAX);
     let head = HeadRow {
         store_id: catalog.store_id,
         created_ns: catalog.created.0,
         partition_ns: catalog.partition_ns,
         watermark: catalog.watermark,
         next_part: catalog.next_part,
+        next_tombstone: catalog.next_tombstone,
         parts,
+        tombstones,
     };
     let mut body = bincode::encode_to_vec(head, LAYOUT).map_err(refused)?;
     for part in &catalog.parts {
         let row = bincode::encode_to_vec(PartRow::from(part), LAYOUT).map_err(refused)?;
         body.extend_from_slice(&row);
+    }
+    for Tombstone { id, rank, range, selector } in &catalog.tombstones {
+        let (start_ns, end_ns) = (range.start.0, range.end.0);
+        let row =
+            TombstoneRow { id: *id, rank: *rank, start_ns, end_ns, selector: selector.clone() };
+        body.extend(bincode::encode_to_vec(row, LAYOUT).map_err(refused)?);
     }
     let mut bytes = Vec::new();
     write_frame(&mut bytes, MAGIC, VERSION, &body);
@@ -115,20 +156,33 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Catalog, DecodeError> {
     let (_, mut body) = read_frame(&mut reader, "catalog", MAGIC, VERSION)?;
     reader.finish("catalog file")?;
     let head: HeadRow = next_row(&mut body)?;
-    if body.len() != (head.parts as usize).saturating_mul(PART_BYTES) {
+    if body.len() < (head.parts as usize).saturating_mul(PART_BYTES) {
         let (found, expected) = (u64::from(head.parts), "as many as the file has room for");
         return Err(DecodeError::Invalid { what: "parts in the catalog", found, expected });
     }
     let parts = (0..head.parts)
-        .map(|_| next_row::<PartRow>(&mut body).map(PartEntry::from))
+        .map(|_| PartEntry::try_from(next_row::<PartRow>(&mut body)?))
         .collect::<Result<Vec<_>, _>>()?;
+    let mut tombstones = Vec::new();
+    for _ in 0..head.tombstones {
+        let row: TombstoneRow = next_row(&mut body)?;
+        let range = TimeRange::new(Timestamp(row.start_ns), Timestamp(row.end_ns));
+        let TombstoneRow { id, rank, selector, .. } = row;
+        tombstones.push(Tombstone { id, rank, range, selector });
+    }
+    if !body.is_empty() {
+        let (found, expected) = (body.len() as u64, "none behind the last tombstone");
+        return Err(DecodeError::Invalid { what: "bytes in the catalog", found, expected });
+    }
     Ok(Catalog {
         store_id: head.store_id,
         created: Timestamp(head.created_ns),
         partition_ns: head.partition_ns,
         watermark: head.watermark,
         next_part: head.next_part,
+        next_tombstone: head.next_tombstone,
         parts,
+        tombstones,
     })
 }
 

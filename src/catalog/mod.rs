@@ -10,7 +10,8 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::fs::{Fs, read_file};
-use crate::time::{TimeRange, Timestamp};
+use crate::part::Layout;
+use crate::time::{Tier, TimeRange, Timestamp};
 
 /// The catalog's name in the store directory.
 pub const CATALOG_FILE: &str = "catalog";
@@ -31,8 +32,36 @@ pub struct Catalog {
     pub watermark: u64,
     /// The id that the next part gets; ids are never used again.
     pub next_part: u64,
+    /// The id that the next tombstone gets; ids ascend from 1 and are never used again.
+    pub next_tombstone: u64,
     /// The live parts, ascending by id.
     pub parts: Vec<PartEntry>,
+    /// Deletes that parts may still hold samples of, ascending by id.
+    pub tombstones: Vec<Tombstone>,
+}
+
+/// A delete: what it names is gone for every reader from the moment the catalog holds it; the
+/// bytes go when compaction rewrites the parts that it affects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tombstone {
+    /// Ascending in the order of deletes.
+    pub id: u64,
+    /// The watermark at the time of the delete: what was written later is not deleted.
+    pub rank: u64,
+    /// Which samples.
+    pub range: TimeRange,
+    /// Of which series, as [`Selector`](crate::model::Selector) parses it.
+    pub selector: String,
+}
+
+impl Tombstone {
+    /// Whether the part may hold samples that this deletes (its series were not looked at).
+    #[must_use]
+    pub fn may_affect(&self, part: &PartEntry) -> bool {
+        part.rank <= self.rank
+            && part.tombstones < self.id
+            && self.range.overlaps(part.first, part.last)
+    }
 }
 
 /// What planning needs to know of a part without opening it.
@@ -61,20 +90,37 @@ pub struct PartEntry {
     pub meta_crc: u32,
     /// Tag of the key-value store that wrote it.
     pub store: u8,
+    /// How coarse it is. For a tier part, the window is what it accounts for: a bucket of the window
+    /// that it has no record of was empty when the part was written, as far as samples up to its
+    /// rank go.
+    pub tier: Tier,
+    /// What its columns hold.
+    pub layout: Layout,
+    /// The id of the last tombstone whose samples were left out when it was written.
+    pub tombstones: u64,
 }
 
 impl Catalog {
     /// The catalog of an empty store.
     #[must_use]
     pub fn new(store_id: u64, created: Timestamp, partition_ns: i64) -> Self {
-        Self { store_id, created, partition_ns, watermark: 0, next_part: 1, parts: Vec::new() }
+        Self {
+            store_id,
+            created,
+            partition_ns,
+            watermark: 0,
+            next_part: 1,
+            next_tombstone: 1,
+            parts: Vec::new(),
+            tombstones: Vec::new(),
+        }
     }
 
     /// This catalog with more parts and a new watermark; `next_part` moves past the new ids.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] where an id repeats or is below `next_part`, a part is empty, has
-    /// samples outside of its window or a rank above the watermark, or the watermark would fall.
+    /// [`Error::InvalidArgument`] where an id repeats, a part is empty, has samples outside of its
+    /// window or a rank above the watermark, or the watermark would fall.
     pub fn with_added(&self, parts: &[PartEntry], watermark: u64) -> Result<Self> {
         self.with_replaced(&[], parts, watermark)
     }
@@ -103,19 +149,34 @@ impl Catalog {
         if watermark < self.watermark {
             return Err(invalid(format!("watermark {watermark} is below {}", self.watermark)));
         }
-        if let Some(part) = added.iter().find(|part| part.id < self.next_part) {
-            let (id, next) = (part.id, self.next_part);
-            return Err(invalid(format!("new part {id} has an id below the next, {next}")));
-        }
         let mut next = self.clone();
         next.watermark = watermark;
         next.parts.retain(|part| !removed.contains(&part.id));
         next.parts.extend_from_slice(added);
         next.parts.sort_unstable_by_key(|part| part.id);
         let highest = added.iter().map(|part| part.id).max();
-        next.next_part = highest.map_or(self.next_part, |id| id.saturating_add(1));
+        let above = highest.map_or(0, |id| id.saturating_add(1));
+        next.next_part = self.next_part.max(above);
         next.check().map_err(invalid)?;
         Ok(next)
+    }
+
+    /// This catalog with one more tombstone, of everything written up to its watermark.
+    #[must_use]
+    pub fn with_tombstone(&self, range: TimeRange, selector: String) -> Self {
+        let mut next = self.clone();
+        let (id, rank) = (self.next_tombstone, self.watermark);
+        next.tombstones.push(Tombstone { id, rank, range, selector });
+        next.next_tombstone = id.saturating_add(1);
+        next
+    }
+
+    /// This catalog without the tombstones of these ids: no part holds samples of them any more.
+    #[must_use]
+    pub fn without_tombstones(&self, ids: &[u64]) -> Self {
+        let mut next = self.clone();
+        next.tombstones.retain(|tombstone| !ids.contains(&tombstone.id));
+        next
     }
 
     /// The part of this id.
@@ -147,9 +208,22 @@ impl Catalog {
             if !ordered {
                 return Err(format!("part {id} has samples outside its window"));
             }
+            if part.tombstones >= self.next_tombstone {
+                return Err(format!("part {id} left out a tombstone that is to come"));
+            }
+            let aligned = |t: Timestamp| part.tier.floor(t) == t;
+            if !part.tier.is_raw() && !(aligned(part.window.start) && aligned(part.window.end)) {
+                return Err(format!("part {id} accounts for a piece of a bucket"));
+            }
             if part.samples == 0 || part.series == 0 || part.segments == 0 {
                 return Err(format!("part {id} is empty"));
             }
+        }
+        let ids = self.tombstones.iter().map(|tombstone| tombstone.id);
+        if !ids.clone().is_sorted_by(|a, b| a < b)
+            || ids.clone().any(|id| id >= self.next_tombstone)
+        {
+            return Err("tombstones are out of order".to_owned());
         }
         Ok(())
     }
@@ -221,6 +295,9 @@ mod tests {
             bytes: 1,
             meta_crc: 0,
             store: 0,
+            tier: Tier::RAW,
+            layout: Layout::Samples,
+            tombstones: 0,
         }
     }
 
@@ -232,7 +309,8 @@ mod tests {
         assert_eq!((two.next_part, two.part(2).unwrap().rank, two.part(3)), (3, 5, None));
         let gone = two.with_removed(&[1, 2]).unwrap();
         assert_eq!((gone.parts.len(), gone.next_part, gone.watermark), (0, 3, 9));
-        assert!(gone.with_added(&[part(2, 9)], 9).is_err());
+        let again = gone.with_added(&[part(2, 9)], 9).unwrap();
+        assert_eq!(again.next_part, 3, "built under an id taken before others were committed");
         assert!(empty.parts.is_empty());
     }
 

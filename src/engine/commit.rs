@@ -21,8 +21,9 @@ use crate::error::{Error, Result};
 use crate::head::{FrozenGroup, Snapshot};
 use crate::model::{Metadata, Series, SeriesId};
 use crate::options::Durability;
-use crate::part::{self, Part, PartMeta, PartSpec};
+use crate::part::{self, Layout, Part, PartMeta, PartSpec};
 use crate::segment::{Group, SegmentLimits};
+use crate::time::Tier;
 use crate::wal;
 
 /// A frozen head, and who waits for its commit.
@@ -156,7 +157,17 @@ fn write_parts(
     ids.zip(windows)
         .map(|(id, window)| {
             let store = shared.options.store;
-            let spec = PartSpec { id, window, rank: watermark, store, limits };
+            let spec = PartSpec {
+                id,
+                window,
+                rank: watermark,
+                store,
+                limits,
+                tier: Tier::RAW,
+                layout: Layout::Samples,
+                // Whatever was deleted before was written before the samples of this head.
+                tombstones: catalog.next_tombstone - 1,
+            };
             let meta = shared.pool.install(|| write_part(shared, &spec, &groups, &columns))?;
             let bytes = part::size_bytes(&*shared.fs, &shared.parts_dir(), id)?;
             Ok(entry_of(&meta, bytes))
@@ -179,6 +190,9 @@ fn entry_of(meta: &PartMeta, bytes: u64) -> PartEntry {
         bytes,
         meta_crc: meta.meta_crc,
         store: meta.store as u8,
+        tier: meta.tier,
+        layout: meta.layout,
+        tombstones: meta.tombstones,
     }
 }
 

@@ -249,8 +249,10 @@ impl Engine {
             let mut failed = None;
             found.retain(|&(id, _)| {
                 chunks.clear();
-                let listed =
-                    sources.iter().try_for_each(|source| source.chunks(id, range, &mut chunks));
+                let listed = sources
+                    .samples
+                    .iter()
+                    .try_for_each(|source| source.chunks(id, range, &mut chunks));
                 failed = listed.err().or(failed.take());
                 !chunks.is_empty()
             });

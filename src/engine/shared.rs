@@ -14,7 +14,7 @@ use crate::index::Index;
 use crate::model::{Series, SeriesId};
 use crate::options::Options;
 use crate::part::{Part, PartCache};
-use crate::segment::ChunkSource;
+use crate::segment::{ChunkSource, Sources};
 use crate::time::Clock;
 
 /// Tells the handles of one open engine from those of another: ids mean nothing elsewhere.
@@ -197,16 +197,16 @@ impl Live {
 
 impl View {
     /// Every source, in no order; their ranks order the writes.
-    pub(super) fn sources(&self) -> Vec<Arc<dyn ChunkSource>> {
-        let mut sources: Vec<Arc<dyn ChunkSource>> = Vec::with_capacity(self.parts.len() + 2);
+    pub(super) fn sources(&self) -> Sources {
+        let mut samples: Vec<Arc<dyn ChunkSource>> = Vec::with_capacity(self.parts.len() + 2);
         for part in self.parts.iter() {
-            sources.push(Arc::clone(part) as Arc<dyn ChunkSource>);
+            samples.push(Arc::clone(part) as Arc<dyn ChunkSource>);
         }
         for head in self.frozen.iter().chain([&self.head]) {
             if head.samples() > 0 {
-                sources.push(Arc::clone(head) as Arc<dyn ChunkSource>);
+                samples.push(Arc::clone(head) as Arc<dyn ChunkSource>);
             }
         }
-        sources
+        samples.into()
     }
 }

@@ -5,7 +5,7 @@ use crate::codec::bytes::{Reader, read_frame, write_frame, write_signed, write_v
 use crate::error::DecodeError;
 use crate::segment::SegmentInfo;
 use crate::store::StoreKind;
-use crate::time::{TimeRange, Timestamp};
+use crate::time::{Tier, TimeRange, Timestamp};
 
 const MAGIC: [u8; 4] = *b"ICPM";
 const VERSION: u8 = 1;
@@ -21,11 +21,17 @@ pub struct PartMeta {
     pub window: TimeRange,
     /// Which store holds its segments.
     pub store: StoreKind,
+    /// How coarse it is.
+    pub tier: Tier,
+    /// What its columns hold.
+    pub layout: Layout,
+    /// The id of the last tombstone whose samples were left out.
+    pub tombstones: u64,
     /// Its earliest sample, inclusive; meaningless while it holds none.
     pub first: Timestamp,
     /// Its latest sample, inclusive.
     pub last: Timestamp,
-    /// Samples.
+    /// Samples; with [`Layout::Records`] the values of all fields.
     pub samples: u64,
     /// Chunks.
     pub chunks: u64,
@@ -37,6 +43,44 @@ pub struct PartMeta {
     pub digest: u32,
     /// CRC-32 of the meta file's bytes, which cover all of the above and the series table.
     pub meta_crc: u32,
+}
+
+/// What the columns of a part hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Layout {
+    /// One column a series: its samples. Column `i` is series `i` of the table.
+    #[default]
+    Samples = 0,
+    /// Several columns a series: the fields of its [`Records`](crate::segment::Records). Tier parts,
+    /// and distributions as they were recorded.
+    Records = 1,
+}
+
+impl Layout {
+    /// The layout of a stored number.
+    ///
+    /// # Errors
+    /// [`DecodeError::Invalid`] for any other.
+    pub fn from_number(number: u8) -> Result<Self, DecodeError> {
+        match number {
+            0 => Ok(Self::Samples),
+            1 => Ok(Self::Records),
+            _ => Err(DecodeError::Invalid {
+                what: "layout of a part",
+                found: u64::from(number),
+                expected: "0 (samples) or 1 (records)",
+            }),
+        }
+    }
+
+    /// Columns that a series has room for.
+    #[must_use]
+    pub const fn columns_per_series(self) -> u32 {
+        match self {
+            Self::Samples => 1,
+            Self::Records => 16,
+        }
+    }
 }
 
 /// A segment as the part's directory knows it.
@@ -55,6 +99,9 @@ pub(super) struct Identity {
     pub(super) rank: u64,
     pub(super) window: TimeRange,
     pub(super) store: StoreKind,
+    pub(super) tier: Tier,
+    pub(super) layout: Layout,
+    pub(super) tombstones: u64,
 }
 
 /// The meta of a part of these segments, and the bytes of its file.
@@ -65,7 +112,9 @@ pub(super) fn encode(
     table: &[u8],
 ) -> (PartMeta, Vec<u8>) {
     let mut meta = summarise(identity, series, segments);
-    let mut body = vec![meta.store as u8];
+    let mut body = vec![meta.store as u8, meta.layout as u8];
+    write_varint(&mut body, meta.tier.nanos() as u64);
+    write_varint(&mut body, meta.tombstones);
     write_varint(&mut body, meta.id);
     write_varint(&mut body, meta.rank);
     body.extend_from_slice(&meta.window.start.0.to_le_bytes());
@@ -92,7 +141,7 @@ pub(super) fn encode(
 }
 
 fn summarise(identity: Identity, series: u32, segments: Vec<SegmentEntry>) -> PartMeta {
-    let Identity { id, rank, window, store } = identity;
+    let Identity { id, rank, window, store, tier, layout, tombstones } = identity;
     let infos = || segments.iter().map(|segment| segment.info);
     let mut digest = crc32fast::Hasher::new();
     infos().for_each(|info| digest.update(&info.checksum.to_le_bytes()));
@@ -101,6 +150,9 @@ fn summarise(identity: Identity, series: u32, segments: Vec<SegmentEntry>) -> Pa
         rank,
         window,
         store,
+        tier,
+        layout,
+        tombstones,
         first: infos().map(|info| info.first).min().unwrap_or_default(),
         last: infos().map(|info| info.last).max().unwrap_or_default(),
         samples: infos().map(|info| info.samples).sum(),
@@ -124,6 +176,15 @@ pub(super) fn decode(file: &[u8]) -> Result<(PartMeta, &[u8]), DecodeError> {
         found: u64::from(number),
         expected: "1 (sled), 2 (redb) or 3 (flat)",
     })?;
+    let layout = Layout::from_number(reader.u8()?)?;
+    let nanos = reader.varint()?;
+    let tier =
+        i64::try_from(nanos).ok().and_then(Tier::from_nanos).ok_or(DecodeError::Invalid {
+            what: "tier of a part",
+            found: nanos,
+            expected: "nanoseconds from 0 to 2^62",
+        })?;
+    let tombstones = reader.varint()?;
     let (id, rank) = (reader.varint()?, reader.varint()?);
     let start = Timestamp(reader.u64()? as i64);
     let window = TimeRange::new(start, Timestamp(reader.u64()? as i64));
@@ -133,7 +194,8 @@ pub(super) fn decode(file: &[u8]) -> Result<(PartMeta, &[u8]), DecodeError> {
     let count = reader.length("segments of a part", reader.remaining() / 11)?;
     let (mut segments, mut samples) = (Vec::with_capacity(count), 0_u64);
     for _ in 0..count {
-        let entry = decode_segment(&mut reader, start, series)?;
+        let columns = u64::from(series) * u64::from(layout.columns_per_series());
+        let entry = decode_segment(&mut reader, start, columns)?;
         samples = samples.checked_add(entry.info.samples).ok_or(DecodeError::Invalid {
             what: "samples of a segment",
             found: entry.info.samples,
@@ -141,7 +203,7 @@ pub(super) fn decode(file: &[u8]) -> Result<(PartMeta, &[u8]), DecodeError> {
         })?;
         segments.push(entry);
     }
-    let identity = Identity { id, rank, window, store };
+    let identity = Identity { id, rank, window, store, tier, layout, tombstones };
     let mut meta = summarise(identity, series, segments);
     if meta.digest != digest {
         return Err(DecodeError::Checksum { expected: meta.digest, found: digest });
@@ -161,14 +223,14 @@ pub(super) fn decode(file: &[u8]) -> Result<(PartMeta, &[u8]), DecodeError> {
 fn decode_segment(
     reader: &mut Reader<'_>,
     start: Timestamp,
-    series: u32,
+    columns: u64,
 ) -> Result<SegmentEntry, DecodeError> {
     let bytes = reader.length("bytes of a segment", u32::MAX as usize)? as u32;
     let checksum = reader.u32()?;
     let first_series = reader.length("first series of a segment", u32::MAX as usize)? as u32;
     let span = reader.length("series span of a segment", u32::MAX as usize)? as u32;
     let last_series = first_series.saturating_add(span);
-    if last_series >= series {
+    if u64::from(last_series) >= columns {
         return Err(DecodeError::Invalid {
             what: "last series of a segment",
             found: u64::from(last_series),
@@ -191,7 +253,9 @@ mod tests {
     #[test]
     fn more_samples_than_can_be_counted_are_refused() {
         let window = TimeRange::new(Timestamp(0), Timestamp(10));
-        let identity = Identity { id: 1, rank: 1, window, store: StoreKind::Flat };
+        let (tier, layout) = (Tier::RAW, Layout::Samples);
+        let store = StoreKind::Flat;
+        let identity = Identity { id: 1, rank: 1, window, store, tier, layout, tombstones: 0 };
         let file = |samples: [u64; 2]| {
             let segments = samples.map(|samples| SegmentEntry {
                 info: SegmentInfo {

@@ -25,9 +25,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 pub use self::cache::{CacheLimits, CacheStats, PartCache};
-pub use self::meta::{PartMeta, SegmentEntry};
+pub use self::meta::{Layout, PartMeta, SegmentEntry};
 pub use self::verify::PartReport;
-pub use self::write::{PartSpec, directory_name, part_dir, remove, size_bytes, sweep, write};
+pub use self::write::{
+    Builder, PartSpec, directory_name, part_dir, remove, size_bytes, sweep, write,
+};
 
 use self::cache::{STORE_READ_BYTES_MAX, Slot};
 use self::directory::Directory;

@@ -8,6 +8,7 @@ use crate::fs::{DirEntry, FsFile, FsLock, LockMode, RealFs};
 use crate::model::{Metadata, MetricKind, Series};
 use crate::segment::{Group, SegmentLimits};
 use crate::store::StoreKind;
+use crate::time::Tier;
 use crate::time::Timestamp;
 
 /// Samples of one series, by timestamp, values as bits.
@@ -47,7 +48,16 @@ fn labelled(count: u32) -> Vec<Arc<Series>> {
 fn spec(id: u64, store: StoreKind) -> PartSpec {
     let limits = SegmentLimits { chunk_samples_max: 64, segment_bytes_target: 2048 };
     let window = TimeRange::new(Timestamp(-1_000_000), Timestamp(1_000_000_000));
-    PartSpec { id, rank: id * 10, window, store, limits }
+    PartSpec {
+        id,
+        rank: id * 10,
+        window,
+        store,
+        limits,
+        tier: Tier::RAW,
+        layout: Layout::Samples,
+        tombstones: 0,
+    }
 }
 
 fn metadata() -> Vec<(String, Metadata)> {

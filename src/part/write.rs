@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::meta::{self, Identity, PartMeta, SegmentEntry};
+use super::meta::{self, Identity, Layout, PartMeta, SegmentEntry};
 use super::{META_FILE, STORE_DIR};
 use crate::error::{Error, Result};
 use crate::fs::{Fs, tree_bytes};
@@ -11,7 +11,7 @@ use crate::index::table;
 use crate::model::{Metadata, Series};
 use crate::segment::{Group, SegmentLimits, encode_segments};
 use crate::store::{self, StoreKind};
-use crate::time::TimeRange;
+use crate::time::{Tier, TimeRange};
 
 const TEMPORARY_SUFFIX: &str = ".tmp";
 
@@ -24,6 +24,12 @@ pub struct PartSpec {
     pub rank: u64,
     /// The window that all its samples lie in.
     pub window: TimeRange,
+    /// How coarse it is.
+    pub tier: Tier,
+    /// What its columns hold.
+    pub layout: Layout,
+    /// The id of the last tombstone whose samples are left out.
+    pub tombstones: u64,
     /// The store to write it with.
     pub store: StoreKind,
     /// How large its chunks and segments get.
@@ -43,17 +49,109 @@ fn id_of(name: &str) -> Option<u64> {
     (directory_name(id) == digits).then_some(id)
 }
 
-/// Writes a part and publishes it under its name: built in `<id>.tmp`, all of it synced, renamed
-/// to `<id>`, `parts_dir` synced. Segments are encoded with rayon and handed on one by one.
+/// A part being written: groups of chunks are handed over in turn, encoded with rayon, and put into
+/// the store segment by segment, so that a part takes memory for what is being encoded only.
 ///
-/// `series` ascend strictly, and the groups' series are positions in them; every sample lies in
-/// the window; `metadata` is what is known of the metrics, by name.
-///
-/// On failure there is at most a directory that nothing names, which [`sweep`] removes.
+/// Built in `<id>.tmp`, all of it synced, renamed to `<id>`, `parts_dir` synced: [`finish`](Self::finish)
+/// publishes it. Dropped before that, or failing, it leaves at most a directory that nothing names,
+/// which [`sweep`] removes.
+pub struct Builder {
+    fs: Arc<dyn Fs>,
+    parts_dir: PathBuf,
+    building: PathBuf,
+    spec: PartSpec,
+    series: usize,
+    table: Vec<u8>,
+    store: store::Builder,
+    segments: Vec<SegmentEntry>,
+}
+
+impl Builder {
+    /// Begins a part. `series` ascend strictly; groups name them by position. `metadata` is what
+    /// is known of the metrics, by name.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for input that breaks these rules; the file system's or store's
+    /// failure.
+    pub fn new(
+        fs: &Arc<dyn Fs>,
+        parts_dir: &Path,
+        spec: &PartSpec,
+        series: &[Arc<Series>],
+        metadata: &[(String, Metadata)],
+    ) -> Result<Self> {
+        if u32::try_from(series.len()).is_err() {
+            let reason = format!("{} are more than 2^32", series.len());
+            return Err(Error::InvalidArgument { what: "series of a part", reason });
+        }
+        let table = table::encode(series, metadata)?;
+        let building = parts_dir.join(directory_name(spec.id) + TEMPORARY_SUFFIX);
+        if fs.file_bytes(&building)?.is_some() {
+            // A failed attempt of the same id.
+            fs.remove_dir_all(&building)?;
+        }
+        fs.create_dir_all(&building)?;
+        let store = store::build(spec.store, fs, &building.join(STORE_DIR))?;
+        Ok(Self {
+            fs: Arc::clone(fs),
+            parts_dir: parts_dir.to_owned(),
+            building,
+            spec: *spec,
+            series: series.len(),
+            table,
+            store,
+            segments: Vec::new(),
+        })
+    }
+
+    /// Adds the chunks of some groups, in one or more segments of their own. Every sample lies in
+    /// the window; the groups' series are columns of the part's layout. A series and time that came
+    /// before must not come again.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for input that breaks these rules; the store's failure.
+    pub fn add(&mut self, groups: &[Group<'_>]) -> Result<()> {
+        check(&self.spec, self.series, groups)?;
+        let Self { store, segments, spec, .. } = self;
+        encode_segments(groups, &spec.limits, &mut |segment| {
+            store.put(segments.len() as u64, &segment.bytes)?;
+            let bytes = u32::try_from(segment.bytes.len()).unwrap_or(u32::MAX);
+            segments.push(SegmentEntry { info: segment.info, bytes });
+            Ok(())
+        })
+    }
+
+    /// Whether nothing was added: such a part must not be published.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.segments.is_empty()
+    }
+
+    /// Syncs everything and publishes the part under its name.
+    ///
+    /// # Errors
+    /// The file system's or store's failure.
+    pub fn finish(self) -> Result<PartMeta> {
+        let Self { fs, parts_dir, building, spec, series, table, store, segments } = self;
+        store.finish()?;
+        let PartSpec { id, rank, window, store, tier, layout, tombstones, .. } = spec;
+        let identity = Identity { id, rank, window, store, tier, layout, tombstones };
+        let (meta, bytes) = meta::encode(identity, series as u32, segments, &table);
+        let mut file = fs.create_new(&building.join(META_FILE))?;
+        file.write_all(&bytes)?;
+        file.sync()?;
+        drop(file);
+        fs.sync_dir(&building)?;
+        fs.rename(&building, &part_dir(&parts_dir, id))?;
+        fs.sync_dir(&parts_dir)?;
+        Ok(meta)
+    }
+}
+
+/// Writes a part of these groups and publishes it: see [`Builder`].
 ///
 /// # Errors
-/// [`Error::InvalidArgument`] for input that breaks these rules; the file system's or store's
-/// failure.
+/// As the [`Builder`]'s.
 pub fn write(
     fs: &Arc<dyn Fs>,
     parts_dir: &Path,
@@ -62,39 +160,19 @@ pub fn write(
     metadata: &[(String, Metadata)],
     groups: &[Group<'_>],
 ) -> Result<PartMeta> {
-    check(spec, series.len(), groups)?;
-    let table = table::encode(series, metadata)?;
-    let building = parts_dir.join(directory_name(spec.id) + TEMPORARY_SUFFIX);
-    if fs.file_bytes(&building)?.is_some() {
-        // A failed attempt of the same id.
-        fs.remove_dir_all(&building)?;
-    }
-    fs.create_dir_all(&building)?;
-    let segments = write_segments(fs, &building.join(STORE_DIR), spec, groups)?;
-
-    let PartSpec { id, rank, window, store, .. } = *spec;
-    let identity = Identity { id, rank, window, store };
-    let (meta, bytes) = meta::encode(identity, series.len() as u32, segments, &table);
-    let mut file = fs.create_new(&building.join(META_FILE))?;
-    file.write_all(&bytes)?;
-    file.sync()?;
-    drop(file);
-    fs.sync_dir(&building)?;
-    fs.rename(&building, &part_dir(parts_dir, id))?;
-    fs.sync_dir(parts_dir)?;
-    Ok(meta)
+    let mut builder = Builder::new(fs, parts_dir, spec, series, metadata)?;
+    builder.add(groups)?;
+    builder.finish()
 }
 
 fn check(spec: &PartSpec, series: usize, groups: &[Group<'_>]) -> Result<()> {
     let invalid = |what, reason: String| Err(Error::InvalidArgument { what, reason });
-    if u32::try_from(series).is_err() {
-        return invalid("series of a part", format!("{series} are more than 2^32"));
-    }
+    let columns = series as u64 * u64::from(spec.layout.columns_per_series());
     for group in groups {
         if let Some(&last) = group.series.last()
-            && last as usize >= series
+            && u64::from(last) >= columns
         {
-            return invalid("series of a group", format!("{last} of {series} in the table"));
+            return invalid("series of a group", format!("{last} of {columns} columns"));
         }
         if let (Some(&first), Some(&last)) = (group.timestamps.first(), group.timestamps.last())
             && !spec.window.covers(crate::Timestamp(first), crate::Timestamp(last))
@@ -104,24 +182,6 @@ fn check(spec: &PartSpec, series: usize, groups: &[Group<'_>]) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn write_segments(
-    fs: &Arc<dyn Fs>,
-    dir: &Path,
-    spec: &PartSpec,
-    groups: &[Group<'_>],
-) -> Result<Vec<SegmentEntry>> {
-    let mut builder = store::build(spec.store, fs, dir)?;
-    let mut segments = Vec::new();
-    encode_segments(groups, &spec.limits, &mut |segment| {
-        builder.put(segments.len() as u64, &segment.bytes)?;
-        let bytes = u32::try_from(segment.bytes.len()).unwrap_or(u32::MAX);
-        segments.push(SegmentEntry { info: segment.info, bytes });
-        Ok(())
-    })?;
-    builder.finish()?;
-    Ok(segments)
 }
 
 /// The directory of a part.

@@ -15,7 +15,7 @@ use super::windows::Windows;
 use crate::aggregate::Needs;
 use crate::error::Result;
 use crate::model::{Series, SeriesId};
-use crate::segment::ChunkSource;
+use crate::segment::Sources;
 
 /// Most series of one task within a group: large enough that merging the tasks' rows is little
 /// beside folding them.
@@ -38,7 +38,7 @@ const SHARDS_WANTED: usize = 16;
 pub fn execute(
     request: &Request,
     series: &[(SeriesId, Arc<Series>)],
-    sources: &[Arc<dyn ChunkSource>],
+    sources: &Sources,
 ) -> Result<Answer> {
     request.check()?;
     let windows = request.windows()?;
@@ -56,7 +56,7 @@ pub fn execute(
         .shards
         .par_iter()
         .map_init(
-            || Reader::new(sources, windows, &meter),
+            || Reader::new(&sources.samples, windows, &meter),
             |reader, shard| task.fold(reader, shard),
         )
         .collect::<Result<_>>()?;

@@ -11,7 +11,7 @@ use super::scan::{Located, Reader, runs};
 use super::windows::Windows;
 use crate::error::Result;
 use crate::model::{Series, SeriesId};
-use crate::segment::{ChunkSource, Columns};
+use crate::segment::{Columns, Sources};
 use crate::time::TimeRange;
 
 /// Which samples are wanted, and how much that may cost.
@@ -55,13 +55,13 @@ pub struct SeriesSamples {
 pub fn read_samples(
     request: &SampleRequest,
     series: &[(SeriesId, Arc<Series>)],
-    sources: &[Arc<dyn ChunkSource>],
+    sources: &Sources,
 ) -> Result<Vec<SeriesSamples>> {
     let (windows, meter) = prepare(request, series.len())?;
     let read: Vec<Option<SeriesSamples>> = series
         .par_iter()
         .map_init(
-            || (Reader::new(sources, windows, &meter), Vec::new()),
+            || (Reader::new(&sources.samples, windows, &meter), Vec::new()),
             |(reader, located), (id, series)| {
                 let Columns { timestamps, values } = collect(reader, located, *id, &meter)?;
                 let any = !timestamps.is_empty();
@@ -103,11 +103,11 @@ fn collect(
 pub fn for_each_run(
     request: &SampleRequest,
     series: &[(SeriesId, Arc<Series>)],
-    sources: &[Arc<dyn ChunkSource>],
+    sources: &Sources,
     mut visit: impl FnMut(&Arc<Series>, &[i64], &[f64]) -> Result<()>,
 ) -> Result<()> {
     let (windows, meter) = prepare(request, series.len())?;
-    let mut reader = Reader::new(sources, windows, &meter);
+    let mut reader = Reader::new(&sources.samples, windows, &meter);
     let mut located = Vec::new();
     for (id, series) in series {
         reader.locate(*id, &mut located)?;

@@ -13,6 +13,7 @@ mod directory;
 mod format;
 mod merge;
 mod reader;
+mod records;
 mod source;
 mod statistics;
 mod writer;
@@ -21,7 +22,8 @@ pub use directory::{Chunk, TimestampColumn};
 pub(crate) use merge::count_below;
 pub use merge::{Columns, merge_latest_wins};
 pub use reader::{ColumnKind, ColumnStats, Segment, SharedBytes};
-pub use source::{ChunkRef, ChunkSource};
+pub use records::Records;
+pub use source::{ChunkRef, ChunkSource, Mask, RecordFields, RecordSource, Sources};
 pub use writer::{EncodedSegment, Group, ReadValues, SegmentInfo, SegmentLimits, encode_segments};
 
 #[cfg(test)]

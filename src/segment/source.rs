@@ -1,9 +1,14 @@
 //! The one read contract over head and parts. Nothing above it asks where data lives.
 
+use std::sync::Arc;
+
+use roaring::RoaringBitmap;
+
+use super::records::Records;
 use crate::aggregate::Partial;
 use crate::error::Result;
 use crate::model::SeriesId;
-use crate::time::{TimeRange, Timestamp};
+use crate::time::{Tier, TimeRange, Timestamp};
 
 /// A stretch of one series in a source: its time bounds, how many samples, where to find them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +31,12 @@ pub trait ChunkSource: Send + Sync {
     /// The order of writes: where two sources hold the same series and timestamp, the one of
     /// higher rank was written later and wins.
     fn rank(&self) -> u64;
+
+    /// The id of the last tombstone whose samples were left out when it was written; sources that
+    /// hold nothing deleted answer `u64::MAX`.
+    fn tombstones(&self) -> u64 {
+        u64::MAX
+    }
 
     /// Appends to `out` the chunks of `series` that overlap `range`, ascending in time. Chunks of
     /// one series in one source never overlap each other.
@@ -51,4 +62,84 @@ pub trait ChunkSource: Send + Sync {
     /// # Errors
     /// I/O or corruption.
     fn read_values(&self, chunk: &ChunkRef, out: &mut Vec<f64>) -> Result<()>;
+}
+
+/// Which optional fields the records of a series carry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RecordFields {
+    /// Increase and resets; left out where the metric is known to be a gauge.
+    pub increase: bool,
+    /// Sketches.
+    pub sketches: bool,
+}
+
+/// Something that holds records of many series: a tier part, or distributions as they were
+/// recorded ([`Tier::RAW`], where a record stands at the time it was recorded).
+pub trait RecordSource: Send + Sync {
+    /// The order of writes, as [`ChunkSource::rank`]. A tier source has taken in every sample of
+    /// its window that was written up to its rank.
+    fn rank(&self) -> u64;
+
+    /// As [`ChunkSource::tombstones`].
+    fn tombstones(&self) -> u64;
+
+    /// How coarse its records are.
+    fn tier(&self) -> Tier;
+
+    /// What it accounts for, aligned to its tier's buckets: a bucket of the window without a record
+    /// held no sample, unless a source of lower rank has a record of it.
+    fn window(&self) -> TimeRange;
+
+    /// Which fields its records of the series carry; `None` where it holds none.
+    ///
+    /// # Errors
+    /// I/O or corruption.
+    fn fields(&self, series: SeriesId) -> Result<Option<RecordFields>>;
+
+    /// Replaces `out` with the series' records whose start lies in `range`, ascending. A record of
+    /// count 0 says that the bucket became empty: it hides those of lower rank.
+    ///
+    /// # Errors
+    /// I/O or corruption.
+    fn read_records(&self, series: SeriesId, range: TimeRange, out: &mut Records) -> Result<()>;
+}
+
+/// A delete as a reader applies it: samples of these series in this range are not there, in
+/// sources that it [`affects`](Self::affects).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mask {
+    /// The tombstone's id.
+    pub id: u64,
+    /// Sources above this rank were written later, and are not affected.
+    pub rank: u64,
+    /// Which samples.
+    pub range: TimeRange,
+    /// Of which series: their ids.
+    pub series: RoaringBitmap,
+}
+
+impl Mask {
+    /// Whether a source of this rank, which left out tombstones up to an id, may hold what is
+    /// masked.
+    #[must_use]
+    pub const fn affects(&self, rank: u64, tombstones: u64) -> bool {
+        rank <= self.rank && tombstones < self.id
+    }
+}
+
+/// Everything a reader may read: it never changes under the reader's hands.
+#[derive(Clone, Default)]
+pub struct Sources {
+    /// Samples, in any order; ranks order the writes.
+    pub samples: Vec<Arc<dyn ChunkSource>>,
+    /// Tiers and distributions, in any order.
+    pub records: Vec<Arc<dyn RecordSource>>,
+    /// Deletes that sources may still hold samples of, ascending by id.
+    pub masks: Vec<Mask>,
+}
+
+impl From<Vec<Arc<dyn ChunkSource>>> for Sources {
+    fn from(samples: Vec<Arc<dyn ChunkSource>>) -> Self {
+        Self { samples, ..Self::default() }
+    }
 }

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use icecore::catalog::{CATALOG_FILE, Catalog, PartEntry, load, save};
 use icecore::fs::Fs;
-use icecore::{TimeRange, Timestamp};
+use icecore::part::Layout;
+use icecore::{Tier, TimeRange, Timestamp};
 
 use crate::support::fault_fs::{Fault, SimFs};
 
@@ -22,6 +23,9 @@ pub(crate) fn part(id: u64, rank: u64) -> PartEntry {
         bytes: 4_096,
         meta_crc: 0xdead_beef,
         store: 1,
+        tier: Tier::RAW,
+        layout: Layout::Samples,
+        tombstones: 0,
     }
 }
 

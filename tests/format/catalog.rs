@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use icecore::catalog::{CATALOG_FILE, Catalog, PartEntry, decode, save};
-use icecore::{TimeRange, Timestamp};
+use icecore::part::Layout;
+use icecore::{Tier, TimeRange, Timestamp};
 
 use crate::support::fault_fs::SimFs;
 
@@ -20,6 +21,9 @@ fn catalog() -> Catalog {
         bytes: 4_096,
         meta_crc: 0x0403_0201,
         store: 1,
+        tier: Tier::RAW,
+        layout: Layout::Samples,
+        tombstones: 0,
     };
     Catalog::new(0x0807_0605_0403_0201, Timestamp(1_000_000_000), 7_200_000_000_000)
         .with_added(&[part], 259)

@@ -73,7 +73,8 @@ fn watched(at: u64, then: Then) -> Arc<Watched> {
 
 fn run(source: &Arc<Watched>, request: &Request) -> Result<u64> {
     let sources = [Arc::clone(source) as Arc<dyn ChunkSource>];
-    execute(request, &selected(4), &sources).map(|answer| answer.work.samples_decoded)
+    execute(request, &selected(4), &sources.to_vec().into())
+        .map(|answer| answer.work.samples_decoded)
 }
 
 fn average() -> Request {
@@ -133,11 +134,11 @@ fn kept_values_and_read_samples_count_as_memory() {
 
     let sources = [source as Arc<dyn ChunkSource>];
     let request = SampleRequest { limits, ..SampleRequest::new(range(0, 100)) };
-    let refused = read_samples(&request, &selected(4), &sources);
+    let refused = read_samples(&request, &selected(4), &sources.to_vec().into());
     assert!(matches!(refused, Err(Error::Limit { what: "bytes of memory", .. })));
     // One run after another holds none of it.
     let mut samples = 0;
-    for_each_run(&request, &selected(4), &sources, |_, timestamps, _| {
+    for_each_run(&request, &selected(4), &sources.to_vec().into(), |_, timestamps, _| {
         samples += timestamps.len();
         Ok(())
     })
@@ -180,10 +181,14 @@ fn a_source_that_fails_or_breaks_its_contract_ends_the_query() {
 fn the_visitor_may_stop() {
     let sources = [watched(0, Then::Nothing) as Arc<dyn ChunkSource>];
     let mut calls = 0;
-    let stopped =
-        for_each_run(&SampleRequest::new(range(0, 100)), &selected(4), &sources, |_, _, _| {
+    let stopped = for_each_run(
+        &SampleRequest::new(range(0, 100)),
+        &selected(4),
+        &sources.to_vec().into(),
+        |_, _, _| {
             calls += 1;
             if calls == 2 { Err(Error::Closed) } else { Ok(()) }
-        });
+        },
+    );
     assert!(matches!(stopped, Err(Error::Closed)) && calls == 2);
 }

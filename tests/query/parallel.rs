@@ -42,7 +42,8 @@ fn one_two_and_four_threads_answer_bit_for_bit_alike() {
             .into_iter()
             .map(|threads| {
                 let pool = ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-                let answer = pool.install(|| execute(&request, &series, &sources)).unwrap();
+                let answer =
+                    pool.install(|| execute(&request, &series, &sources.to_vec().into())).unwrap();
                 (bits(&answer), answer.work)
             })
             .collect();
@@ -53,7 +54,7 @@ fn one_two_and_four_threads_answer_bit_for_bit_alike() {
     let samples = SampleRequest::new(range(10, 2200));
     let read = |threads| {
         let pool = ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| read_samples(&samples, &series, &sources)).unwrap()
+        pool.install(|| read_samples(&samples, &series, &sources.to_vec().into())).unwrap()
     };
     assert_eq!(read(1), read(4));
 }

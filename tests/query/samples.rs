@@ -27,7 +27,7 @@ proptest! {
             })
             .filter(|(_, samples)| !samples.is_empty())
             .collect();
-        let read: Vec<_> = read_samples(&request, &series, &sources)
+        let read: Vec<_> = read_samples(&request, &series, &sources.to_vec().into())
             .unwrap()
             .into_iter()
             .map(|read| (read.series, bits(&read.timestamps, &read.values)))
@@ -35,7 +35,7 @@ proptest! {
         prop_assert_eq!(&read, &expected);
 
         let mut streamed: Vec<(_, Vec<(i64, u64)>)> = vec![];
-        for_each_run(&request, &series, &sources, |series, timestamps, values| {
+        for_each_run(&request, &series, &sources.to_vec().into(), |series, timestamps, values| {
             assert!(!timestamps.is_empty() && timestamps.len() == values.len());
             if streamed.last().is_none_or(|(last, _)| last != series) {
                 streamed.push((series.clone(), vec![]));

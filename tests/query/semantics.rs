@@ -24,7 +24,7 @@ fn ask(sources: &[Arc<dyn ChunkSource>], function: &str, by: Grouping, step: u64
     let functions = vec![function.parse::<Function>().unwrap()];
     let step = Some(Duration::from_secs(step));
     let request = Request { step, group_by: by, ..Request::new(range(0, 40 * SECOND), functions) };
-    execute(&request, &selected(3), sources).unwrap()
+    execute(&request, &selected(3), &sources.to_vec().into()).unwrap()
 }
 
 #[test]

@@ -1,7 +1,11 @@
 //! Every limit of the engine with its unit, the reason for its default, and the relations that
 //! must hold between them.
 
+mod policy;
+
 use std::time::Duration;
+
+pub use policy::{Keep, Maintenance, Policy, RetentionRule};
 
 use crate::error::{Error, Result};
 use crate::model::Matcher;
@@ -156,6 +160,13 @@ pub struct Options {
     pub self_metrics: Option<Duration>,
     /// What is let in at the door.
     pub gate: GateOptions,
+    /// What is kept of history, how long, and within how many bytes.
+    pub policy: Policy,
+    /// Who carries the policy out.
+    pub maintenance: Maintenance,
+    /// Most samples of a chunk that compaction writes. 8,192: half of a first flush's directory,
+    /// see `docs/decisions/codec.md`.
+    pub compacted_chunk_samples_max: usize,
 }
 
 /// The longest partition window, as a multiple of the shortest.
@@ -184,6 +195,9 @@ impl Default for Options {
             threads: 0,
             self_metrics: Some(Duration::from_secs(10)),
             gate: GateOptions::default(),
+            policy: Policy::default(),
+            maintenance: Maintenance::default(),
+            compacted_chunk_samples_max: 8192,
         }
     }
 }
@@ -194,7 +208,7 @@ impl Options {
     /// # Errors
     /// [`Error::InvalidOption`] naming the first that does not hold.
     pub fn check(&self) -> Result<()> {
-        let rules: [(&'static str, bool, &str); 14] = [
+        let rules: [(&'static str, bool, &str); 15] = [
             ("channel_batches_max", self.channel_batches_max > 0, "must be at least 1"),
             ("channel_bytes_max", self.channel_bytes_max >= 1 << 16, "must be at least 64 KiB"),
             ("head_bytes_max", self.head_bytes_max >= 1 << 16, "must be at least 64 KiB"),
@@ -206,6 +220,11 @@ impl Options {
             ),
             ("chunk_samples_max", self.chunk_samples_max >= 16, "must be at least 16"),
             ("chunk_samples_max", self.chunk_samples_max <= 65_536, "must be at most 65,536"),
+            (
+                "compacted_chunk_samples_max",
+                (16..=65_536).contains(&self.compacted_chunk_samples_max),
+                "must be at least 16 and at most 65,536",
+            ),
             ("segment_bytes_target", self.segment_bytes_target >= 4096, "must be at least 4 KiB"),
             ("segment_bytes_target", self.segment_bytes_target <= 1 << 20, "must be at most 1 MiB"),
             ("log_file_bytes_max", self.log_file_bytes_max >= 1 << 16, "must be at least 64 KiB"),
@@ -222,6 +241,8 @@ impl Options {
         if let Some((option, _, reason)) = broken {
             return Err(Error::InvalidOption { option, reason: reason.to_owned() });
         }
+        self.policy.check(self.head_bytes_max)?;
+        self.maintenance.check()?;
         self.check_rules()
     }
 
