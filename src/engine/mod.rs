@@ -28,6 +28,7 @@
 
 mod channel;
 mod commit;
+mod delete;
 mod gate;
 mod health;
 mod ingest;
@@ -47,6 +48,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
+pub use delete::DeleteReport;
 pub use gate::{Reason, Refusal};
 pub(crate) use ledger::Pinned;
 pub use receipt::{Accepted, Receipt};
@@ -246,8 +248,9 @@ impl Engine {
     }
 
     /// The series that the selector names and that have samples about `range` (chunks that overlap
-    /// it), ascending. For [`TimeRange::ALL`] all that the index knows, also those that were
-    /// resolved and not yet written to: that reads nothing.
+    /// it and are not deleted as a whole), ascending. For [`TimeRange::ALL`] all that the index
+    /// knows, also those that were resolved and not yet written to, or deleted since the engine
+    /// was opened: that reads nothing.
     ///
     /// # Errors
     /// I/O or corruption.
@@ -262,13 +265,15 @@ impl Engine {
             let mut chunks = Vec::new();
             let mut failed = None;
             found.retain(|&(id, _)| {
-                chunks.clear();
-                let listed = sources
-                    .samples
-                    .iter()
-                    .try_for_each(|source| source.chunks(id, range, &mut chunks));
-                failed = listed.err().or(failed.take());
-                !chunks.is_empty()
+                let mut all = sources.samples.iter();
+                all.any(|source| {
+                    delete::holds(&**source, id, range, &sources.masks, &mut chunks).unwrap_or_else(
+                        |error| {
+                            failed = Some(error);
+                            false
+                        },
+                    )
+                })
             });
             if let Some(error) = failed {
                 return Err(error);
@@ -297,21 +302,7 @@ impl Engine {
     /// # Errors
     /// I/O or corruption.
     pub fn time_bounds(&self) -> Result<Option<(Timestamp, Timestamp)>> {
-        let view = self.shared.live.view();
-        let mut bounds: Option<(Timestamp, Timestamp)> = None;
-        let mut widen = |first: Timestamp, last: Timestamp| {
-            let (from, to) = bounds.unwrap_or((first, last));
-            bounds = Some((from.min(first), to.max(last)));
-        };
-        for part in view.parts.iter() {
-            widen(part.meta().first, part.meta().last);
-        }
-        for head in view.frozen.iter().chain([&view.head]) {
-            if let Some((first, last)) = head.time_bounds() {
-                widen(first, last);
-            }
-        }
-        Ok(bounds)
+        delete::time_bounds(&self.shared.live.view())
     }
 
     /// The samples of every series that the selector names, ascending by series and time. Holds
