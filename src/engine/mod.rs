@@ -31,6 +31,7 @@ mod commit;
 mod gate;
 mod health;
 mod ingest;
+mod ledger;
 mod partition;
 mod receipt;
 mod recovery;
@@ -48,6 +49,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 pub use gate::{Reason, Refusal};
+pub(crate) use ledger::Pinned;
 pub use receipt::{Accepted, Receipt};
 pub use recovery::Recovery;
 pub use snapshot::{CopyStep, SnapshotOptions, SnapshotReport, restore, restore_in};
@@ -136,7 +138,7 @@ impl Engine {
             return Ok(engine);
         }
         let log = wal::Writer::open(Arc::clone(&shared.fs), &shared.log_dir(), &opened.replay)?;
-        let committer = Committer::start(Arc::clone(&shared), opened.catalog)?;
+        let committer = Committer::start(Arc::clone(&shared))?;
         let ingest = Ingest::new(Arc::clone(&shared), inlet, log, committer);
         let run = move || {
             let freeze = || freeze_on_close.load(Ordering::SeqCst);
@@ -204,6 +206,18 @@ impl Engine {
     /// The failure that prevents it.
     pub fn freeze(&self) -> Result<()> {
         self.ask(Message::Freeze)
+    }
+
+    /// Freezes the head and pins what the catalog names then: the catalog as it is on disk and its
+    /// parts, in its order. Their directories stay until they are dropped.
+    ///
+    /// # Errors
+    /// As [`freeze`](Self::freeze).
+    #[allow(dead_code, reason = "snapshots are made of it")]
+    pub(crate) fn pin(&self) -> Result<Pinned> {
+        self.freeze()?;
+        let state = self.shared.live.read();
+        Ok(Pinned { catalog: Arc::clone(&state.catalog), parts: Arc::clone(&state.parts) })
     }
 
     fn ask(&self, question: fn(Promise) -> Message) -> Result<()> {
