@@ -36,6 +36,8 @@ pub mod options;
 
 pub mod query;
 
+pub mod compaction;
+
 pub mod engine;
 
 pub use engine::{Engine, Writer};
