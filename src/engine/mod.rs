@@ -28,11 +28,13 @@
 
 mod channel;
 mod commit;
+mod distribution;
 mod gate;
 mod health;
 mod ingest;
 mod partition;
 mod receipt;
+mod recorder;
 mod recovery;
 mod self_metrics;
 mod shared;
@@ -46,6 +48,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
+pub use distribution::DistributionHandle;
 pub use gate::{Reason, Refusal};
 pub use receipt::{Accepted, Receipt};
 pub use recovery::Recovery;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
+use super::distribution::NewRecorders;
 use super::gate::Gate;
 use super::health::Health;
 use crate::error::{Error, Result};
@@ -14,7 +15,7 @@ use crate::index::Index;
 use crate::model::{Series, SeriesId};
 use crate::options::Options;
 use crate::part::{Part, PartCache};
-use crate::segment::{ChunkSource, Sources};
+use crate::segment::{ChunkSource, RecordSource, Sources};
 use crate::time::Clock;
 
 /// Tells the handles of one open engine from those of another: ids mean nothing elsewhere.
@@ -41,6 +42,7 @@ pub(super) struct Shared {
     pub(super) gate: Gate,
     pub(super) health: Health,
     pub(super) groups: Groups,
+    pub(super) new_recorders: NewRecorders,
     pub(super) cache: Arc<PartCache>,
     pub(super) live: Live,
     pub(super) counters: Counters,
@@ -199,6 +201,7 @@ impl View {
     /// Every source, in no order; their ranks order the writes.
     pub(super) fn sources(&self) -> Sources {
         let mut samples: Vec<Arc<dyn ChunkSource>> = Vec::with_capacity(self.parts.len() + 2);
+        let mut records: Vec<Arc<dyn RecordSource>> = Vec::new();
         for part in self.parts.iter() {
             samples.push(Arc::clone(part) as Arc<dyn ChunkSource>);
         }
@@ -206,7 +209,10 @@ impl View {
             if head.samples() > 0 {
                 samples.push(Arc::clone(head) as Arc<dyn ChunkSource>);
             }
+            if head.has_distributions() {
+                records.push(Arc::clone(head) as Arc<dyn RecordSource>);
+            }
         }
-        samples.into()
+        Sources { samples, records, masks: Vec::new() }
     }
 }
