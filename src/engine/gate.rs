@@ -38,11 +38,13 @@ pub enum Reason {
     /// Not refused but redirected: written to an overflow series, since the store holds as many
     /// series as it may.
     SeriesLimit,
+    /// The byte budget is used up, and nothing more can be dropped.
+    OverBudget,
 }
 
 impl Reason {
     /// Every reason, in a fixed order.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::InvalidName,
         Self::Filtered,
         Self::TooOld,
@@ -54,6 +56,7 @@ impl Reason {
         Self::NotFinite,
         Self::TooManyBins,
         Self::SeriesLimit,
+        Self::OverBudget,
     ];
 
     /// The reason's name in snake case.
@@ -71,6 +74,7 @@ impl Reason {
             Self::NotFinite => "not_finite",
             Self::TooManyBins => "too_many_bins",
             Self::SeriesLimit => "series_limit",
+            Self::OverBudget => "over_budget",
         }
     }
 }

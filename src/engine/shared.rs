@@ -8,14 +8,16 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGua
 use super::distribution::NewRecorders;
 use super::gate::Gate;
 use super::health::Health;
+use super::ledger::Ledger;
+use crate::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::fs::Fs;
 use crate::head::{Group, Head, Snapshot};
 use crate::index::Index;
 use crate::model::{Series, SeriesId};
 use crate::options::Options;
-use crate::part::{Part, PartCache};
-use crate::segment::{ChunkSource, RecordSource, Sources};
+use crate::part::{Layout, Part, PartCache};
+use crate::segment::{ChunkSource, Mask, RecordSource, Sources};
 use crate::time::Clock;
 
 /// Tells the handles of one open engine from those of another: ids mean nothing elsewhere.
@@ -45,6 +47,7 @@ pub(super) struct Shared {
     pub(super) new_recorders: NewRecorders,
     pub(super) cache: Arc<PartCache>,
     pub(super) live: Live,
+    pub(super) ledger: Ledger,
     pub(super) counters: Counters,
     /// Metrics whose metadata the log has yet to be told. A set, not a message in the channel:
     /// telling never waits, and it holds no more than there are metrics.
@@ -78,6 +81,19 @@ impl Shared {
 
     pub(super) fn parts_dir(&self) -> PathBuf {
         parts_dir(&self.dir)
+    }
+
+    /// The policy class of a series; that of no rule for one that the index has forgotten.
+    pub(super) fn class_of(&self, id: SeriesId) -> usize {
+        let policy = &self.options.policy;
+        let series = if policy.rules.is_empty() { None } else { self.index.series(id) };
+        series.map_or(policy.rules.len(), |series| policy.class_of(&series))
+    }
+
+    /// The policy class of a part: of any of its series, since it holds one class.
+    pub(super) fn class_of_part(&self, part: &Part) -> usize {
+        let first = part.series_ids().first();
+        first.map_or(self.options.policy.rules.len(), |&id| self.class_of(id))
     }
 
     /// # Errors
@@ -156,14 +172,19 @@ impl Groups {
 }
 
 /// Where every sample that may be read is: the parts, a head being committed, the head.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Live(RwLock<State>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct State {
     pub(super) head: Head,
     pub(super) frozen: Option<Arc<Snapshot>>,
+    /// What the catalog names, opened.
     pub(super) parts: Arc<Vec<Arc<Part>>>,
+    /// As it is on disk.
+    pub(super) catalog: Arc<Catalog>,
+    /// The catalog's tombstones.
+    pub(super) masks: Arc<Vec<Mask>>,
 }
 
 /// What one reader sees: it never changes under the reader's hands.
@@ -172,11 +193,14 @@ pub(super) struct View {
     pub(super) head: Arc<Snapshot>,
     pub(super) frozen: Option<Arc<Snapshot>>,
     pub(super) parts: Arc<Vec<Arc<Part>>>,
+    pub(super) catalog: Arc<Catalog>,
+    pub(super) masks: Arc<Vec<Mask>>,
 }
 
 impl Live {
-    pub(super) fn new(head: Head, parts: Vec<Arc<Part>>) -> Self {
-        Self(RwLock::new(State { head, frozen: None, parts: Arc::new(parts) }))
+    pub(super) fn new(catalog: Catalog, parts: Vec<Arc<Part>>, masks: Vec<Mask>) -> Self {
+        let (catalog, parts, masks) = (Arc::new(catalog), Arc::new(parts), Arc::new(masks));
+        Self(RwLock::new(State { head: Head::default(), frozen: None, parts, catalog, masks }))
     }
 
     pub(super) fn read(&self) -> RwLockReadGuard<'_, State> {
@@ -193,6 +217,8 @@ impl Live {
             head: Arc::new(state.head.snapshot()),
             frozen: state.frozen.clone(),
             parts: Arc::clone(&state.parts),
+            catalog: Arc::clone(&state.catalog),
+            masks: Arc::clone(&state.masks),
         }
     }
 }
@@ -203,7 +229,10 @@ impl View {
         let mut samples: Vec<Arc<dyn ChunkSource>> = Vec::with_capacity(self.parts.len() + 2);
         let mut records: Vec<Arc<dyn RecordSource>> = Vec::new();
         for part in self.parts.iter() {
-            samples.push(Arc::clone(part) as Arc<dyn ChunkSource>);
+            match part.meta().layout {
+                Layout::Samples => samples.push(Arc::clone(part) as Arc<dyn ChunkSource>),
+                Layout::Records => records.push(Arc::clone(part) as Arc<dyn RecordSource>),
+            }
         }
         for head in self.frozen.iter().chain([&self.head]) {
             if head.samples() > 0 {
@@ -213,6 +242,6 @@ impl View {
                 records.push(Arc::clone(head) as Arc<dyn RecordSource>);
             }
         }
-        Sources { samples, records, masks: Vec::new() }
+        Sources { samples, records, masks: self.masks.to_vec() }
     }
 }
