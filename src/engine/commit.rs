@@ -121,7 +121,8 @@ pub(super) fn panicked(thread: &'static str, panic: &(dyn std::any::Any + Send))
 pub(super) fn commit(shared: &Shared, head: &Snapshot) -> Result<()> {
     let Some(watermark) = head.last_sequence() else { return Ok(()) };
     let mut entries = write_parts(shared, head, watermark)?;
-    entries.extend(record_parts::write(shared, head, watermark)?);
+    let records = record_parts::write(shared, head, watermark, &entries)?;
+    entries.extend(records);
     let parts = open_parts(shared, &entries)?;
     let make = |catalog: &Catalog| catalog.with_added(&entries, watermark);
     shared.edit(parts, make, |state| state.frozen = None).map(drop)
@@ -183,7 +184,7 @@ fn write_class(
             series: series.len() as u64,
         })
         .collect();
-    let specs = specs(shared, class, &columns, Layout::Samples, watermark);
+    let specs = specs(shared, class, &columns, &[], Layout::Samples, watermark);
     let written = specs.into_iter().map(|spec| {
         let meta = shared.pool.install(|| write_part(shared, &spec, members, &columns))?;
         let bytes = part::size_bytes(&*shared.fs, &shared.parts_dir(), spec.id)?;
@@ -192,11 +193,13 @@ fn write_class(
     written.collect()
 }
 
-/// The parts that columns of one class become: one for each window.
+/// The parts that columns of one class become: one for each window. These are those that raw parts
+/// of the class have, or some of `beside`, where there are any.
 pub(super) fn specs(
     shared: &Shared,
     class: usize,
     columns: &[Column<'_>],
+    beside: &[TimeRange],
     layout: Layout,
     watermark: u64,
 ) -> Vec<PartSpec> {
@@ -205,6 +208,7 @@ pub(super) fn specs(
         .iter()
         .filter(|part| part.meta().tier.is_raw() && shared.class_of_part(part) == class)
         .map(|part| part.meta().window)
+        .chain(beside.iter().copied())
         .collect();
     let windows = partition::windows(columns, catalog.partition_ns, &existing).into_iter();
     let specs = windows.map(|window| PartSpec {

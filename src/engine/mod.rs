@@ -36,6 +36,7 @@ mod ingest;
 mod ledger;
 mod partition;
 mod receipt;
+mod record_parts;
 mod recorder;
 mod recovery;
 mod self_metrics;

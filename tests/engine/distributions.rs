@@ -10,10 +10,14 @@ use std::time::Duration;
 
 use icecore::aggregate::{Distribution, Partial, Sketch};
 use icecore::engine::{DistributionHandle, Environment, Reason};
+use icecore::fs::Fs;
+use icecore::index::Index;
 use icecore::model::{Metadata, MetricKind, SeriesId};
 use icecore::options::{Durability, GateOptions, RateLimit};
+use icecore::part::{CacheLimits, Layout, Part, PartCache};
+use icecore::segment::{RecordSource, Records};
 use icecore::wal::{self, Record};
-use icecore::{Engine, Options, SimulatedClock, Timestamp, Writer, catalog};
+use icecore::{Engine, Options, SimulatedClock, TimeRange, Timestamp, Writer, catalog};
 
 use crate::support::fault_fs::SimFs;
 use crate::{eventually, handle, options, refused};
@@ -31,11 +35,34 @@ fn open_at(fs: &SimFs, options: Options, now: i64) -> (Engine, Arc<SimulatedCloc
     (Engine::open_in("/store", options, environment).unwrap(), clock)
 }
 
+fn read_part(fs: &SimFs, id: u64, all: &mut Stored) {
+    let (index, limits) = (Index::new(), CacheLimits::default());
+    let (fs, cache): (Arc<dyn Fs>, _) = (Arc::new(fs.clone()), Arc::new(PartCache::new(limits)));
+    let part = Part::open(&fs, Path::new("/store/parts"), id, &index, &cache).unwrap();
+    assert!(part.tier().is_raw());
+    let mut records = Records::default();
+    for &id in part.series_ids() {
+        let fields = part.fields(id).unwrap().unwrap();
+        assert!(fields.increase && fields.sketches);
+        part.read_records(id, TimeRange::ALL, &mut records).unwrap();
+        let name = index.series(id).unwrap().to_string();
+        let Records { starts, partials, sketches } = &records;
+        for ((&at, partial), sketch) in starts.iter().zip(partials).zip(sketches) {
+            all.insert((name.clone(), at), (*partial, sketch.clone()));
+        }
+    }
+}
+
 /// Everything in the store's parts and log; the later write wins.
 fn stored(fs: &SimFs) -> Stored {
     let dir = Path::new("/store");
     let catalog = catalog::load(fs, dir).unwrap().unwrap();
     let mut all = Stored::new();
+    let mut entries = catalog.parts.clone();
+    entries.sort_by_key(|entry| entry.rank);
+    for entry in entries.iter().filter(|entry| entry.layout == Layout::Records) {
+        read_part(fs, entry.id, &mut all);
+    }
     let mut names: HashMap<SeriesId, String> = HashMap::new();
     wal::replay(fs, &dir.join("log"), catalog.watermark, &mut |record| {
         match record {
