@@ -156,6 +156,12 @@ impl Sketch {
         self.zero == 0 && self.positive.is_empty() && self.negative.is_empty()
     }
 
+    /// Its bins of either sign together.
+    #[must_use]
+    pub fn bins(&self) -> usize {
+        self.positive.len() + self.negative.len()
+    }
+
     /// Bytes of its bins.
     pub(crate) fn heap_bytes(&self) -> usize {
         (self.positive.capacity() + self.negative.capacity()) * size_of::<Bin>()
@@ -271,7 +277,8 @@ mod tests {
     fn log_normal(count: usize) -> Vec<f64> {
         let uniform: Vec<f64> = uniform(2 * count).collect();
         let pairs = uniform.chunks_exact(2);
-        let normal = pairs.map(|u| (-2.0 * u[0].ln()).sqrt() * (std::f64::consts::TAU * u[1]).cos());
+        let normal =
+            pairs.map(|u| (-2.0 * u[0].ln()).sqrt() * (std::f64::consts::TAU * u[1]).cos());
         normal.map(|z| (1.5 * z - 6.0).exp()).collect()
     }
 

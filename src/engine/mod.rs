@@ -29,12 +29,15 @@
 mod channel;
 mod commit;
 mod delete;
+mod distribution;
 mod gate;
 mod health;
 mod ingest;
 mod ledger;
 mod partition;
 mod receipt;
+mod record_parts;
+mod recorder;
 mod recovery;
 mod self_metrics;
 mod shared;
@@ -50,6 +53,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 pub use delete::DeleteReport;
+pub use distribution::DistributionHandle;
 pub use gate::{Reason, Refusal};
 pub(crate) use ledger::Pinned;
 pub use receipt::{Accepted, Receipt};

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
+use super::distribution::NewRecorders;
 use super::gate::Gate;
 use super::health::Health;
 use super::ledger::Ledger;
@@ -16,7 +17,7 @@ use crate::index::Index;
 use crate::model::{Series, SeriesId};
 use crate::options::Options;
 use crate::part::{Layout, Part, PartCache};
-use crate::segment::{ChunkSource, Mask, Sources};
+use crate::segment::{ChunkSource, Mask, RecordSource, Sources};
 use crate::time::Clock;
 
 /// Tells the handles of one open engine from those of another: ids mean nothing elsewhere.
@@ -43,6 +44,7 @@ pub(super) struct Shared {
     pub(super) gate: Gate,
     pub(super) health: Health,
     pub(super) groups: Groups,
+    pub(super) new_recorders: NewRecorders,
     pub(super) cache: Arc<PartCache>,
     pub(super) live: Live,
     pub(super) ledger: Ledger,
@@ -225,14 +227,21 @@ impl View {
     /// Every source, in no order; their ranks order the writes.
     pub(super) fn sources(&self) -> Sources {
         let mut samples: Vec<Arc<dyn ChunkSource>> = Vec::with_capacity(self.parts.len() + 2);
-        for part in self.parts.iter().filter(|part| part.meta().layout == Layout::Samples) {
-            samples.push(Arc::clone(part) as Arc<dyn ChunkSource>);
+        let mut records: Vec<Arc<dyn RecordSource>> = Vec::new();
+        for part in self.parts.iter() {
+            match part.meta().layout {
+                Layout::Samples => samples.push(Arc::clone(part) as Arc<dyn ChunkSource>),
+                Layout::Records => records.push(Arc::clone(part) as Arc<dyn RecordSource>),
+            }
         }
         for head in self.frozen.iter().chain([&self.head]) {
             if head.samples() > 0 {
                 samples.push(Arc::clone(head) as Arc<dyn ChunkSource>);
             }
+            if head.has_distributions() {
+                records.push(Arc::clone(head) as Arc<dyn RecordSource>);
+            }
         }
-        Sources { samples, masks: self.masks.to_vec(), ..Sources::default() }
+        Sources { samples, records, masks: self.masks.to_vec() }
     }
 }
