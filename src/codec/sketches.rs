@@ -2,8 +2,7 @@
 //!
 //! ```text
 //! columns of one integer a sketch: zeros · positive bins · negative bins
-//! blocks of 16,384 bins, the last shorter, each two columns: steps · counts
-//! column: stage u8 · length varint · integers
+//! blocks of 8192 bins, the last shorter, each two columns: steps · counts
 //! ```
 //!
 //! Bins stand sketch by sketch, a sketch's positive ones before its negative ones. A step is the
@@ -11,17 +10,17 @@
 //! the first index of the list of that sign before it, so that a distribution that stays where it
 //! is costs nothing there. A count is stored less 1.
 
-use super::bytes::{Reader, write_varint};
-use super::integers::{self, Order, Stage, check_count};
+use super::bytes::Reader;
+use super::integers::{self, Order, check_count};
 use crate::aggregate::{Bin, SKETCH_BINS_MAX, Sketch};
 use crate::error::DecodeError;
 
 /// Bins of a block, which bounds what one column of it allocates when read.
-const BLOCK_BINS: usize = 1 << 14;
+const BLOCK_BINS: usize = 1 << 13;
 
-/// No bytes hold more bins: a block takes eight of them at least. As zstd's own bound
-/// (`codec::compression`), it allows 32 KiB of memory for each byte.
-const BINS_PER_BYTE_MAX: usize = 2048;
+/// No bytes hold more bins: a block takes two of them at least. It allows 64 KiB of memory for each
+/// byte, as much as a run of zstd's does.
+const BINS_PER_BYTE_MAX: usize = BLOCK_BINS / 2;
 
 /// Appends `sketches`, at most [`COLUMN_VALUES_MAX`](super::COLUMN_VALUES_MAX) of them.
 pub fn encode(sketches: &[Sketch], out: &mut Vec<u8>) {
@@ -29,9 +28,9 @@ pub fn encode(sketches: &[Sketch], out: &mut Vec<u8>) {
     let shape = |number: fn(&Sketch) -> u64| -> Vec<i64> {
         sketches.iter().map(|sketch| number(sketch) as i64).collect()
     };
-    encode_column(&shape(Sketch::zero), &[Order::Raw], out);
-    encode_column(&shape(|sketch| sketch.positive().len() as u64), &[Order::Raw], out);
-    encode_column(&shape(|sketch| sketch.negative().len() as u64), &[Order::Raw], out);
+    integers::write(&shape(Sketch::zero), &[Order::Raw], out);
+    integers::write(&shape(|sketch| sketch.positive().len() as u64), &[Order::Raw], out);
+    integers::write(&shape(|sketch| sketch.negative().len() as u64), &[Order::Raw], out);
     let (mut steps, mut counts) = (Vec::new(), Vec::new());
     let mut starts = [0, 0];
     for sketch in sketches {
@@ -47,16 +46,9 @@ pub fn encode(sketches: &[Sketch], out: &mut Vec<u8>) {
         }
     }
     for (steps, counts) in steps.chunks(BLOCK_BINS).zip(counts.chunks(BLOCK_BINS)) {
-        encode_column(steps, &[Order::Raw], out);
-        encode_column(counts, &[Order::Raw], out);
+        integers::write(steps, &[Order::Raw], out);
+        integers::write(counts, &[Order::Raw], out);
     }
-}
-
-fn encode_column(column: &[i64], orders: &[Order], out: &mut Vec<u8>) {
-    let encoded = integers::encode(column, orders);
-    out.push(encoded.stage.unwrap_or(Stage::Packed).tag());
-    write_varint(out, encoded.bytes.len() as u64);
-    out.extend_from_slice(&encoded.bytes);
 }
 
 /// Replaces `out` with the `count` sketches of which [`encode`] made `bytes`.
@@ -67,9 +59,9 @@ fn encode_column(column: &[i64], orders: &[Order], out: &mut Vec<u8>) {
 pub fn decode(bytes: &[u8], count: usize, out: &mut Vec<Sketch>) -> Result<(), DecodeError> {
     out.clear();
     let mut reader = Reader::new(bytes);
-    let zeros = decode_column(&mut reader, count)?;
-    let positive = decode_column(&mut reader, count)?;
-    let negative = decode_column(&mut reader, count)?;
+    let zeros = read_column(&mut reader, count)?;
+    let positive = read_column(&mut reader, count)?;
+    let negative = read_column(&mut reader, count)?;
     let mut bins = 0_usize;
     for &length in positive.iter().chain(&negative) {
         if length > SKETCH_BINS_MAX as u64 {
@@ -94,11 +86,9 @@ pub fn decode(bytes: &[u8], count: usize, out: &mut Vec<Sketch>) -> Result<(), D
     bins.reader.finish("sketches")
 }
 
-fn decode_column(reader: &mut Reader<'_>, count: usize) -> Result<Vec<u64>, DecodeError> {
-    let stage = Stage::from_tag(reader.u8()?)?;
-    let length = reader.length("length of a column", reader.remaining())?;
+fn read_column(reader: &mut Reader<'_>, count: usize) -> Result<Vec<u64>, DecodeError> {
     let mut column = Vec::new();
-    integers::decode(stage, reader.bytes(length)?, count, &mut column)?;
+    integers::read(reader, count, &mut column)?;
     Ok(column)
 }
 
@@ -152,8 +142,8 @@ impl Bins<'_> {
             return Err(invalid("bins of sketches", 0, "as many as the lists need"));
         }
         self.left -= bins;
-        self.steps = decode_column(&mut self.reader, bins)?;
-        self.counts = decode_column(&mut self.reader, bins)?;
+        self.steps = read_column(&mut self.reader, bins)?;
+        self.counts = read_column(&mut self.reader, bins)?;
         self.next = 0;
         Ok(())
     }
@@ -246,9 +236,9 @@ mod tests {
     #[test]
     fn bins_are_earned() {
         let mut bytes = Vec::new();
-        encode_column(&vec![0; 60_000], &[Order::Raw], &mut bytes);
-        encode_column(&vec![2048; 60_000], &[Order::Raw], &mut bytes);
-        encode_column(&vec![2048; 60_000], &[Order::Raw], &mut bytes);
+        integers::write(&vec![0; 60_000], &[Order::Raw], &mut bytes);
+        integers::write(&vec![2048; 60_000], &[Order::Raw], &mut bytes);
+        integers::write(&vec![2048; 60_000], &[Order::Raw], &mut bytes);
         assert!(decode(&bytes, 60_000, &mut Vec::new()).is_err());
         assert!(decode(&bytes, 70_000, &mut Vec::new()).is_err());
     }

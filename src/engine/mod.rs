@@ -39,6 +39,7 @@ mod receipt;
 mod recovery;
 mod self_metrics;
 mod shared;
+mod snapshot;
 mod stats;
 mod verify;
 mod writer;
@@ -55,6 +56,7 @@ pub(crate) use ledger::Pinned;
 pub use maintenance::{CompactReport, CompactScope, MaintenanceStep, RetentionReport, TaskReport};
 pub use receipt::{Accepted, Receipt};
 pub use recovery::Recovery;
+pub use snapshot::{CopyStep, SnapshotOptions, SnapshotReport, restore, restore_in};
 pub use stats::{PartStats, Stats};
 pub use verify::{Problem, VerifyReport, VerifyStep};
 pub use writer::{ScrapeHandle, SeriesHandle, Writer};
@@ -371,6 +373,27 @@ impl Engine {
     /// I/O or corruption.
     pub fn stats(&self) -> Result<Stats> {
         stats::collect(&self.shared)
+    }
+
+    /// Copies the store as it is now into the new directory `dir`, while writes go on: everything
+    /// appended before is in it. What is there afterwards is a store that opens read-only, and that
+    /// [`restore`] brings back; under a failure or a crash there is no such directory. Freezes the
+    /// head first; an engine that was opened read-only copies the log instead.
+    ///
+    /// # Errors
+    /// [`Error::Io`], with kind `AlreadyExists` where there is something at `dir`;
+    /// [`Error::InvalidArgument`] where the previous snapshot is another store's;
+    /// [`Error::ReadOnly`] where a failure latched the engine.
+    pub fn snapshot(
+        &self,
+        dir: impl AsRef<Path>,
+        options: &SnapshotOptions,
+        progress: &mut dyn FnMut(CopyStep),
+    ) -> Result<SnapshotReport> {
+        if !matches!(self.read_only_cause(), Some(ReadOnlyCause::Opened)) {
+            self.freeze()?;
+        }
+        snapshot::snapshot(&self.shared, dir.as_ref(), options, progress)
     }
 
     /// Checks every checksum and invariant of the store in `path`, offline: no engine may have it

@@ -153,7 +153,7 @@ fn load_catalog(
 }
 
 /// The directory that holds `path`'s name.
-fn parent(path: &Path) -> &Path {
+pub(super) fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
         Some(parent) => parent,
@@ -162,7 +162,7 @@ fn parent(path: &Path) -> &Path {
 }
 
 /// Creates `dir` and its missing parents, their names durable but for `dir`'s own.
-fn create_parents(fs: &dyn Fs, dir: &Path) -> Result<()> {
+pub(super) fn create_parents(fs: &dyn Fs, dir: &Path) -> Result<()> {
     let ancestors = dir.ancestors().skip(1).take_while(|path| !path.as_os_str().is_empty());
     let mut missing = Vec::new();
     for ancestor in ancestors {
