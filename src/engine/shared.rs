@@ -17,6 +17,7 @@ use crate::index::Index;
 use crate::model::{Series, SeriesId};
 use crate::options::Options;
 use crate::part::{Layout, Part, PartCache};
+use crate::retention::{DropCause, Dropped};
 use crate::segment::{ChunkSource, Mask, Sources};
 use crate::time::Clock;
 
@@ -73,14 +74,31 @@ pub(super) struct Counters {
     pub(super) maintenance_samples: AtomicU64,
     pub(super) maintenance_bytes_read: AtomicU64,
     pub(super) maintenance_bytes_written: AtomicU64,
-    pub(super) dropped_expired_bytes: AtomicU64,
-    pub(super) dropped_covered_bytes: AtomicU64,
-    pub(super) dropped_oldest_bytes: AtomicU64,
+    /// Of parts that retention dropped, in the order of [`DROP_CAUSES`].
+    dropped_bytes: [AtomicU64; 3],
 }
+
+const DROP_CAUSES: [&str; 3] = ["expired", "covered", "oldest"];
 
 impl Counters {
     pub(super) fn add(counter: &AtomicU64, amount: u64) {
         counter.fetch_add(amount, Ordering::Relaxed);
+    }
+
+    pub(super) fn add_dropped(&self, dropped: &Dropped) {
+        let [expired, covered, oldest] = &self.dropped_bytes;
+        let counter = match dropped.cause {
+            DropCause::Expired { .. } => expired,
+            DropCause::Covered { .. } => covered,
+            DropCause::Oldest => oldest,
+        };
+        Self::add(counter, dropped.bytes);
+    }
+
+    /// Bytes dropped in this run, by cause.
+    pub(super) fn dropped_bytes(&self) -> [(&'static str, u64); 3] {
+        let mut bytes = self.dropped_bytes.iter().map(|bytes| bytes.load(Ordering::Relaxed));
+        DROP_CAUSES.map(|cause| (cause, bytes.next().unwrap_or(0)))
     }
 }
 
