@@ -18,7 +18,7 @@ use crate::model::{Series, SeriesId};
 use crate::options::Options;
 use crate::part::{Layout, Part, PartCache};
 use crate::retention::{DropCause, Dropped};
-use crate::segment::{ChunkSource, Mask, Sources};
+use crate::segment::{ChunkSource, Mask, RecordSource, Sources};
 use crate::time::Clock;
 
 /// Tells the handles of one open engine from those of another: ids mean nothing elsewhere.
@@ -273,8 +273,11 @@ impl View {
 /// Parts as readers see them, and what deletes mask of them.
 pub(super) fn sources_of(parts: &[Arc<Part>], masks: &[Mask]) -> Sources {
     let mut sources = Sources { masks: masks.to_vec(), ..Sources::default() };
-    for part in parts.iter().filter(|part| part.meta().layout == Layout::Samples) {
-        sources.samples.push(Arc::clone(part) as Arc<dyn ChunkSource>);
+    for part in parts {
+        match part.meta().layout {
+            Layout::Samples => sources.samples.push(Arc::clone(part) as Arc<dyn ChunkSource>),
+            Layout::Records => sources.records.push(Arc::clone(part) as Arc<dyn RecordSource>),
+        }
     }
     sources
 }
