@@ -192,7 +192,6 @@ fn write_class(
         .map(|part| part.meta().window)
         .collect();
     let windows = partition::windows(&columns, catalog.partition_ns, &existing);
-    Counters::add(&shared.counters.late_samples, late_samples(&columns, &catalog));
     let written = windows.into_iter().map(|window| {
         let spec = PartSpec {
             id: shared.ledger.next_part(),
@@ -214,16 +213,6 @@ fn write_class(
         Ok(PartEntry::of(&meta, bytes))
     });
     written.collect()
-}
-
-/// Samples before the end of what tiers account for.
-fn late_samples(columns: &[Column<'_>], catalog: &Catalog) -> u64 {
-    let tiers = catalog.parts.iter().filter(|part| !part.tier.is_raw());
-    let Some(end) = tiers.map(|part| part.window.end.0).max() else { return 0 };
-    let late = |column: &Column<'_>| {
-        column.timestamps.partition_point(|&t| t < end) as u64 * column.series
-    };
-    columns.iter().map(late).sum()
 }
 
 /// A frozen group as the segment writer wants it: the rows of one window, the series by their

@@ -13,7 +13,7 @@ use crate::model::{Metadata, MetricKind, Series, SeriesId};
 /// One metric: name, kind, unit, what it tells.
 type Metric = (&'static str, MetricKind, &'static str, &'static str);
 
-const COUNTERS: [Metric; 13] = [
+const COUNTERS: [Metric; 12] = [
     ("icecore_batches_total", MetricKind::Counter, "", "Batches written to the log."),
     ("icecore_samples_total", MetricKind::Counter, "", "Samples written to the log."),
     ("icecore_log_bytes_total", MetricKind::Counter, "bytes", "Bytes written to the log."),
@@ -21,12 +21,6 @@ const COUNTERS: [Metric; 13] = [
     ("icecore_sync_seconds_total", MetricKind::Counter, "seconds", "Time spent in syncs."),
     ("icecore_freezes_total", MetricKind::Counter, "", "Heads committed as parts."),
     ("icecore_commit_seconds_total", MetricKind::Counter, "seconds", "Time spent committing."),
-    (
-        "icecore_late_samples_total",
-        MetricKind::Counter,
-        "",
-        "Samples committed where a tier had been built already.",
-    ),
     ("icecore_maintenance_tasks_total", MetricKind::Counter, "", "Tasks of compaction done."),
     (
         "icecore_maintenance_failures_total",
@@ -117,7 +111,6 @@ impl SelfMetrics {
             count(&counters.sync_nanos) / 1e9,
             count(&counters.freezes),
             count(&counters.commit_nanos) / 1e9,
-            count(&counters.late_samples),
             count(&counters.maintenance_tasks),
             count(&counters.maintenance_failures),
             count(&counters.maintenance_samples),

@@ -67,8 +67,6 @@ pub(super) struct Counters {
     pub(super) sync_nanos: AtomicU64,
     pub(super) freezes: AtomicU64,
     pub(super) commit_nanos: AtomicU64,
-    /// Samples committed into what a tier accounts for already.
-    pub(super) late_samples: AtomicU64,
     pub(super) maintenance_tasks: AtomicU64,
     pub(super) maintenance_failures: AtomicU64,
     pub(super) maintenance_samples: AtomicU64,
