@@ -29,6 +29,12 @@ const GAUGES: [Metric; 5] = [
     ("icecore_channel_batches", MetricKind::Gauge, "", "Batches waiting in the channel."),
     ("icecore_parts", MetricKind::Gauge, "", "Live parts."),
 ];
+const LATE: Metric = (
+    "icecore_samples_late_total",
+    MetricKind::Counter,
+    "",
+    "Samples that came after a later one of their series, as long as that was in the head.",
+);
 const REFUSED: Metric = (
     "icecore_samples_refused_total",
     MetricKind::Counter,
@@ -36,6 +42,9 @@ const REFUSED: Metric = (
     "Samples (for invalid_name and filtered: series) refused at the door, or redirected \
      (series_limit), by reason.",
 );
+
+/// The metrics that tell what came late or did not come in, the latter by a label `reason`.
+pub(super) const LOSSES: [&str; 2] = [LATE.0, REFUSED.0];
 
 /// Makes a batch of the engine's own state whenever the interval is over.
 #[derive(Debug)]
@@ -47,7 +56,7 @@ pub(super) struct SelfMetrics {
 
 impl SelfMetrics {
     pub(super) fn new(shared: &Shared, every: Duration) -> Self {
-        let plain = COUNTERS.iter().chain(&GAUGES).map(|metric| (metric, None));
+        let plain = COUNTERS.iter().chain(&GAUGES).chain([&LATE]).map(|metric| (metric, None));
         let refused = Reason::ALL.into_iter().map(|reason| (&REFUSED, Some(reason)));
         let ids: Box<[SeriesId]> = plain
             .chain(refused)
@@ -92,6 +101,7 @@ impl SelfMetrics {
             head_bytes as f64,
             channel_batches as f64,
             parts as f64,
+            count(&counters.late_samples),
         ];
         values.extend(shared.gate.refusals.all().map(|(_, samples)| samples as f64));
         let timestamp = shared.clock.now().nanos();
