@@ -36,6 +36,10 @@ pub mod options;
 
 pub mod query;
 
+pub mod retention;
+
+pub mod compaction;
+
 pub mod engine;
 
 pub use engine::{Engine, Writer};

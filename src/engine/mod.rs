@@ -28,14 +28,17 @@
 
 mod channel;
 mod commit;
+mod delete;
 mod gate;
 mod health;
 mod ingest;
+mod ledger;
 mod partition;
 mod receipt;
 mod recovery;
 mod self_metrics;
 mod shared;
+mod snapshot;
 mod stats;
 mod verify;
 mod writer;
@@ -46,9 +49,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
+pub use delete::DeleteReport;
 pub use gate::{Reason, Refusal};
+pub(crate) use ledger::Pinned;
 pub use receipt::{Accepted, Receipt};
 pub use recovery::Recovery;
+pub use snapshot::{CopyStep, SnapshotOptions, SnapshotReport, restore, restore_in};
 pub use stats::{PartStats, Stats};
 pub use verify::{Problem, VerifyReport, VerifyStep};
 pub use writer::{ScrapeHandle, SeriesHandle, Writer};
@@ -135,7 +141,7 @@ impl Engine {
             return Ok(engine);
         }
         let log = wal::Writer::open(Arc::clone(&shared.fs), &shared.log_dir(), &opened.replay)?;
-        let committer = Committer::start(Arc::clone(&shared), opened.catalog)?;
+        let committer = Committer::start(Arc::clone(&shared))?;
         let ingest = Ingest::new(Arc::clone(&shared), inlet, log, committer);
         let run = move || {
             let freeze = || freeze_on_close.load(Ordering::SeqCst);
@@ -205,6 +211,18 @@ impl Engine {
         self.ask(Message::Freeze)
     }
 
+    /// Freezes the head and pins what the catalog names then: the catalog as it is on disk and its
+    /// parts, in its order. Their directories stay until they are dropped.
+    ///
+    /// # Errors
+    /// As [`freeze`](Self::freeze).
+    #[allow(dead_code, reason = "snapshots are made of it")]
+    pub(crate) fn pin(&self) -> Result<Pinned> {
+        self.freeze()?;
+        let state = self.shared.live.read();
+        Ok(Pinned { catalog: Arc::clone(&state.catalog), parts: Arc::clone(&state.parts) })
+    }
+
     fn ask(&self, question: fn(Promise) -> Message) -> Result<()> {
         self.shared.health.check_writable()?;
         let (promise, slot) = Promise::new();
@@ -233,8 +251,9 @@ impl Engine {
     }
 
     /// The series that the selector names and that have samples about `range` (chunks that overlap
-    /// it), ascending. For [`TimeRange::ALL`] all that the index knows, also those that were
-    /// resolved and not yet written to: that reads nothing.
+    /// it and are not deleted as a whole), ascending. For [`TimeRange::ALL`] all that the index
+    /// knows, also those that were resolved and not yet written to, or deleted since the engine
+    /// was opened: that reads nothing.
     ///
     /// # Errors
     /// I/O or corruption.
@@ -246,16 +265,7 @@ impl Engine {
         let mut found = self.select(selector);
         if range != TimeRange::ALL {
             let sources = self.shared.live.view().sources();
-            let mut failed = None;
-            found.retain(|&(id, _)| {
-                query::may_hold(id, range, &sources).unwrap_or_else(|error| {
-                    failed = Some(error);
-                    false
-                })
-            });
-            if let Some(error) = failed {
-                return Err(error);
-            }
+            query::retain_held(&mut found, range, &sources)?;
         }
         Ok(found)
     }
@@ -280,21 +290,7 @@ impl Engine {
     /// # Errors
     /// I/O or corruption.
     pub fn time_bounds(&self) -> Result<Option<(Timestamp, Timestamp)>> {
-        let view = self.shared.live.view();
-        let mut bounds: Option<(Timestamp, Timestamp)> = None;
-        let mut widen = |first: Timestamp, last: Timestamp| {
-            let (from, to) = bounds.unwrap_or((first, last));
-            bounds = Some((from.min(first), to.max(last)));
-        };
-        for part in view.parts.iter() {
-            widen(part.meta().first, part.meta().last);
-        }
-        for head in view.frozen.iter().chain([&view.head]) {
-            if let Some((first, last)) = head.time_bounds() {
-                widen(first, last);
-            }
-        }
-        Ok(bounds)
+        delete::time_bounds(&self.shared.live.view())
     }
 
     /// The samples of every series that the selector names, ascending by series and time. Holds
@@ -384,6 +380,27 @@ impl Engine {
     /// I/O or corruption.
     pub fn stats(&self) -> Result<Stats> {
         stats::collect(&self.shared)
+    }
+
+    /// Copies the store as it is now into the new directory `dir`, while writes go on: everything
+    /// appended before is in it. What is there afterwards is a store that opens read-only, and that
+    /// [`restore`] brings back; under a failure or a crash there is no such directory. Freezes the
+    /// head first; an engine that was opened read-only copies the log instead.
+    ///
+    /// # Errors
+    /// [`Error::Io`], with kind `AlreadyExists` where there is something at `dir`;
+    /// [`Error::InvalidArgument`] where the previous snapshot is another store's;
+    /// [`Error::ReadOnly`] where a failure latched the engine.
+    pub fn snapshot(
+        &self,
+        dir: impl AsRef<Path>,
+        options: &SnapshotOptions,
+        progress: &mut dyn FnMut(CopyStep),
+    ) -> Result<SnapshotReport> {
+        if !matches!(self.read_only_cause(), Some(ReadOnlyCause::Opened)) {
+            self.freeze()?;
+        }
+        snapshot::snapshot(&self.shared, dir.as_ref(), options, progress)
     }
 
     /// Checks every checksum and invariant of the store in `path`, offline: no engine may have it

@@ -7,14 +7,16 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGua
 
 use super::gate::Gate;
 use super::health::Health;
+use super::ledger::Ledger;
+use crate::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::fs::Fs;
 use crate::head::{Group, Head, Snapshot};
 use crate::index::Index;
 use crate::model::{Series, SeriesId};
 use crate::options::Options;
-use crate::part::{Part, PartCache};
-use crate::segment::{ChunkSource, Sources};
+use crate::part::{Layout, Part, PartCache};
+use crate::segment::{ChunkSource, Mask, Sources};
 use crate::time::Clock;
 
 /// Tells the handles of one open engine from those of another: ids mean nothing elsewhere.
@@ -43,6 +45,7 @@ pub(super) struct Shared {
     pub(super) groups: Groups,
     pub(super) cache: Arc<PartCache>,
     pub(super) live: Live,
+    pub(super) ledger: Ledger,
     pub(super) counters: Counters,
     /// Metrics whose metadata the log has yet to be told. A set, not a message in the channel:
     /// telling never waits, and it holds no more than there are metrics.
@@ -77,6 +80,19 @@ impl Shared {
 
     pub(super) fn parts_dir(&self) -> PathBuf {
         parts_dir(&self.dir)
+    }
+
+    /// The policy class of a series; that of no rule for one that the index has forgotten.
+    pub(super) fn class_of(&self, id: SeriesId) -> usize {
+        let policy = &self.options.policy;
+        let series = if policy.rules.is_empty() { None } else { self.index.series(id) };
+        series.map_or(policy.rules.len(), |series| policy.class_of(&series))
+    }
+
+    /// The policy class of a part: of any of its series, since it holds one class.
+    pub(super) fn class_of_part(&self, part: &Part) -> usize {
+        let first = part.series_ids().first();
+        first.map_or(self.options.policy.rules.len(), |&id| self.class_of(id))
     }
 
     /// # Errors
@@ -155,14 +171,19 @@ impl Groups {
 }
 
 /// Where every sample that may be read is: the parts, a head being committed, the head.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Live(RwLock<State>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct State {
     pub(super) head: Head,
     pub(super) frozen: Option<Arc<Snapshot>>,
+    /// What the catalog names, opened.
     pub(super) parts: Arc<Vec<Arc<Part>>>,
+    /// As it is on disk.
+    pub(super) catalog: Arc<Catalog>,
+    /// The catalog's tombstones.
+    pub(super) masks: Arc<Vec<Mask>>,
 }
 
 /// What one reader sees: it never changes under the reader's hands.
@@ -171,11 +192,14 @@ pub(super) struct View {
     pub(super) head: Arc<Snapshot>,
     pub(super) frozen: Option<Arc<Snapshot>>,
     pub(super) parts: Arc<Vec<Arc<Part>>>,
+    pub(super) catalog: Arc<Catalog>,
+    pub(super) masks: Arc<Vec<Mask>>,
 }
 
 impl Live {
-    pub(super) fn new(head: Head, parts: Vec<Arc<Part>>) -> Self {
-        Self(RwLock::new(State { head, frozen: None, parts: Arc::new(parts) }))
+    pub(super) fn new(catalog: Catalog, parts: Vec<Arc<Part>>, masks: Vec<Mask>) -> Self {
+        let (catalog, parts, masks) = (Arc::new(catalog), Arc::new(parts), Arc::new(masks));
+        Self(RwLock::new(State { head: Head::default(), frozen: None, parts, catalog, masks }))
     }
 
     pub(super) fn read(&self) -> RwLockReadGuard<'_, State> {
@@ -192,6 +216,8 @@ impl Live {
             head: Arc::new(state.head.snapshot()),
             frozen: state.frozen.clone(),
             parts: Arc::clone(&state.parts),
+            catalog: Arc::clone(&state.catalog),
+            masks: Arc::clone(&state.masks),
         }
     }
 }
@@ -200,7 +226,7 @@ impl View {
     /// Every source, in no order; their ranks order the writes.
     pub(super) fn sources(&self) -> Sources {
         let mut samples: Vec<Arc<dyn ChunkSource>> = Vec::with_capacity(self.parts.len() + 2);
-        for part in self.parts.iter() {
+        for part in self.parts.iter().filter(|part| part.meta().layout == Layout::Samples) {
             samples.push(Arc::clone(part) as Arc<dyn ChunkSource>);
         }
         for head in self.frozen.iter().chain([&self.head]) {
@@ -208,6 +234,6 @@ impl View {
                 samples.push(Arc::clone(head) as Arc<dyn ChunkSource>);
             }
         }
-        samples.into()
+        Sources { samples, masks: self.masks.to_vec(), ..Sources::default() }
     }
 }

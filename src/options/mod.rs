@@ -1,10 +1,12 @@
 //! Every limit of the engine with its unit, the reason for its default, and the relations that
 //! must hold between them.
 
+mod archive;
 mod policy;
 
 use std::time::Duration;
 
+pub use archive::{Archive, ArchivePart, Archiver};
 pub use policy::{Keep, Maintenance, Policy, RetentionRule};
 
 use crate::error::{Error, Result};
@@ -164,6 +166,8 @@ pub struct Options {
     pub policy: Policy,
     /// Who carries the policy out.
     pub maintenance: Maintenance,
+    /// Where parts go before retention drops them, if anywhere.
+    pub archive: Option<Archive>,
     /// Most samples of a chunk that compaction writes. 8,192: half of a first flush's directory,
     /// see `docs/decisions/codec.md`.
     pub compacted_chunk_samples_max: usize,
@@ -197,6 +201,7 @@ impl Default for Options {
             gate: GateOptions::default(),
             policy: Policy::default(),
             maintenance: Maintenance::default(),
+            archive: None,
             compacted_chunk_samples_max: 8192,
         }
     }

@@ -22,6 +22,7 @@ mod write;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 pub use self::cache::{CacheLimits, CacheStats, PartCache};
@@ -64,6 +65,7 @@ pub struct Part {
     slots: Vec<Arc<Slot>>,
     /// Held while the store is opened.
     opening: Mutex<()>,
+    retired: AtomicBool,
 }
 
 impl fmt::Debug for Part {
@@ -121,6 +123,7 @@ impl Part {
             tenant: cache.admit_part(),
             slots: meta.segments.iter().map(|_| Arc::default()).collect(),
             opening: Mutex::new(()),
+            retired: AtomicBool::new(false),
             meta,
         })
     }
@@ -135,6 +138,12 @@ impl Part {
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// Says that no catalog names it any more: its directory is removed when it is dropped, which
+    /// is when its last reader leaves. A removal that fails leaves what [`sweep`] takes.
+    pub fn retire(&self) {
+        self.retired.store(true, Ordering::Relaxed);
     }
 
     /// Its series, by their position in its table.
@@ -159,6 +168,16 @@ impl Part {
         let slot = self.slots.get(number as usize).ok_or_else(|| self.no_segment(number))?;
         let bytes = self.meta.segments.get(number as usize).map_or(0, |entry| entry.bytes);
         self.cache.segment(slot, bytes, || self.load_pooled(number))
+    }
+
+    /// As [`segment`](Self::segment), but what is not in the cache is not put there: for readers
+    /// that pass over a part once, and shall not take the place of what queries use.
+    ///
+    /// # Errors
+    /// As [`segment`](Self::segment).
+    pub fn segment_once(&self, number: u32) -> Result<Arc<Segment>> {
+        let slot = self.slots.get(number as usize).ok_or_else(|| self.no_segment(number))?;
+        slot.get().map_or_else(|| self.load_pooled(number).map(Arc::new), Ok)
     }
 
     /// Reads a segment past the segment cache, through the part's pooled store.
@@ -192,7 +211,8 @@ impl Part {
         Segment::open(value).map_err(|source| self.corrupt(number, source))
     }
 
-    fn corrupt(&self, number: u32, source: DecodeError) -> Error {
+    /// That a segment is damaged.
+    pub(crate) fn corrupt(&self, number: u32, source: DecodeError) -> Error {
         let path = self.dir.join(STORE_DIR).join(format!("segment {number}"));
         Error::corrupt(path, 0, source)
     }
@@ -223,6 +243,12 @@ impl Drop for Part {
     fn drop(&mut self) {
         self.slots.clear();
         self.cache.dismiss_part(self.tenant);
+        if *self.retired.get_mut()
+            && let Some(parts_dir) = self.dir.parent()
+        {
+            // Nobody is left to be told; the next open removes what stays.
+            let _ = write::remove(&*self.fs, parts_dir, self.meta.id);
+        }
     }
 }
 
@@ -238,6 +264,10 @@ const fn split(locator: u64) -> (u32, u32) {
 impl ChunkSource for Part {
     fn rank(&self) -> u64 {
         self.meta.rank
+    }
+
+    fn tombstones(&self) -> u64 {
+        self.meta.tombstones
     }
 
     fn chunks(&self, series: SeriesId, range: TimeRange, out: &mut Vec<ChunkRef>) -> Result<()> {

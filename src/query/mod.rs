@@ -35,5 +35,5 @@ pub use evidence::{Covered, CutShort, Evidence, Gap, Loss, TierEvidence};
 pub use execute::execute;
 pub use plan::TierChoice;
 pub use request::{CancelToken, Grouping, Limits, Request};
-pub use samples::{SampleRequest, SeriesSamples, for_each_run, may_hold, read_samples};
+pub use samples::{SampleRequest, SeriesSamples, for_each_run, read_samples, retain_held};
 pub use windows::Windows;

@@ -125,17 +125,38 @@ pub fn for_each_run(
     Ok(())
 }
 
-/// Whether the series may hold anything about `range` that is not deleted: a chunk that overlaps
-/// it, or records of a source that accounts for some of it.
+/// Keeps those of `series` that may hold anything about `range` that is not deleted: a chunk that
+/// overlaps it, or records of a source that accounts for some of it.
 ///
 /// # Errors
 /// Those of the sources.
-pub fn may_hold(series: SeriesId, range: TimeRange, sources: &Sources) -> Result<bool> {
+pub fn retain_held(
+    series: &mut Vec<(SeriesId, Arc<Series>)>,
+    range: TimeRange,
+    sources: &Sources,
+) -> Result<()> {
     let inputs = Inputs::new(sources);
     let mut chunks = Vec::new();
+    let mut failed = None;
+    series.retain(|(id, _)| {
+        failed.is_none()
+            && may_hold(*id, range, &inputs, &mut chunks).unwrap_or_else(|error| {
+                failed = Some(error);
+                false
+            })
+    });
+    failed.map_or(Ok(()), Err)
+}
+
+fn may_hold(
+    series: SeriesId,
+    range: TimeRange,
+    inputs: &Inputs<'_>,
+    chunks: &mut Vec<ChunkRef>,
+) -> Result<bool> {
     for input in &inputs.samples {
         chunks.clear();
-        input.source.chunks(series, range, &mut chunks)?;
+        input.source.chunks(series, range, chunks)?;
         let there =
             |chunk: &ChunkRef| input.masked(series, chunk.first, chunk.last) != Masked::Wholly;
         if chunks.iter().any(there) {

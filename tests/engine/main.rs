@@ -26,6 +26,7 @@ mod receipts;
 mod sampling;
 mod self_metrics;
 mod series_limit;
+mod snapshot;
 
 #[path = "../support/mod.rs"]
 mod support;
