@@ -10,6 +10,8 @@ mod chart;
 mod demo;
 mod export;
 mod figures;
+mod generate;
+mod history;
 mod import;
 mod input;
 mod progress;
@@ -27,7 +29,8 @@ use clap::{Parser, Subcommand};
 
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind};
-use crate::options::{GateOptions, Options};
+use crate::integration::policy;
+use crate::options::{GateOptions, Options, Policy};
 use screen::Screen;
 
 const EXIT_CODES: &str = "\
@@ -60,6 +63,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Demo(demo::Demo),
+    Generate(generate::Generate),
     Import(import::Import),
     Query(query::Query),
     Series(series::ListSeries),
@@ -144,6 +148,7 @@ pub fn run() -> ExitCode {
     let mut screen = Screen::new();
     let ended = match arguments.command {
         Command::Demo(command) => command.run(&mut screen),
+        Command::Generate(command) => command.run(&mut screen),
         Command::Import(command) => command.run(&mut screen),
         Command::Query(command) => command.run(&mut screen),
         Command::Series(command) => command.run(&mut screen),
@@ -167,9 +172,27 @@ fn open_to_read(db: &Path) -> Result<Engine, Failure> {
     Ok(Engine::open(db, Options { read_only: true, self_metrics: None, ..Options::default() })?)
 }
 
-/// Opens or creates a store to bring history into: samples of any age come in, and the engine
-/// adds none of its own.
-fn open_to_import(db: &Path) -> Result<Engine, Failure> {
+/// How a store is opened to bring history into: samples of any age come in, and the engine adds
+/// none of its own.
+fn import_options() -> Options {
     let gate = GateOptions { past: None, future: None, ..GateOptions::default() };
-    Ok(Engine::open(db, Options { self_metrics: None, gate, ..Options::default() })?)
+    Options { self_metrics: None, gate, ..Options::default() }
+}
+
+/// The policy of a file, the default one where there is none.
+fn read_policy(file: Option<&Path>) -> Result<Policy, Failure> {
+    let Some(file) = file else { return Ok(Policy::default()) };
+    let name = file.display().to_string();
+    let text =
+        std::fs::read_to_string(file).map_err(|error| Failure::Input(name.clone(), error))?;
+    policy::parse(&text).map_err(|error| Failure::Usage(format!("{name}: {error}")))
+}
+
+/// Refuses a directory that holds something.
+fn new_directory(dir: &Path) -> Result<(), Failure> {
+    if std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some()) {
+        let message = format!("{} is not empty; this wants a new directory", dir.display());
+        return Err(Failure::Usage(message));
+    }
+    Ok(())
 }
