@@ -236,7 +236,8 @@ impl Catalog {
                 return Err(format!("part {id} left out a tombstone that is to come"));
             }
             let aligned = |t: Timestamp| part.tier.floor(t) == t;
-            if !aligned(part.window.start) || !aligned(part.window.end) {
+            let whole = aligned(part.window.start) && aligned(part.window.end);
+            if !part.tier.is_raw() && !whole {
                 return Err(format!("part {id} accounts for a piece of a bucket"));
             }
             if part.samples == 0 || part.series == 0 || part.segments == 0 {

@@ -8,12 +8,12 @@
 //! returns [`DecodeError`](crate::DecodeError) on bytes no encoder wrote, or some column of the
 //! right length: detecting damage is the checksum's work, staying in bounds is the decoder's.
 
-pub(crate) use compression::{Effort, compress, decompress};
-
 pub mod bytes;
 mod compression;
 mod integers;
 pub mod metadata;
+pub mod partials;
+pub mod sketches;
 pub mod strings;
 pub mod timestamps;
 pub mod values;

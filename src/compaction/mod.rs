@@ -1,6 +1,21 @@
-//! Compaction: what becomes of parts in the background.
+//! Compaction: many parts become few, small chunks long ones, what was deleted goes.
 //!
-//! Owns: the plan (`plan`), building tiers (`downsample`), merging parts. Does not own: committing
-//! what it built, and when it runs (`engine`).
+//! Owns: the plan (`plan`), building tiers (`downsample`), merging parts into parts
+//! ([`merge_samples`]), and how densely their samples stand ([`timelines`]). What is built is
+//! published under ids that it is given. Does not own: committing it, which alone makes a part
+//! live, and when it runs (`engine`).
 
 pub mod plan;
+
+mod batch;
+mod density;
+mod inputs;
+mod merge;
+mod survey;
+mod weave;
+
+pub use density::{Cell, Timeline, timelines};
+pub use merge::{MergeSpec, Pause, merge_samples};
+
+#[cfg(test)]
+mod tests;

@@ -119,6 +119,7 @@ pub(super) fn panicked(thread: &'static str, panic: &(dyn std::any::Any + Send))
 /// Commits a frozen head: after this its samples are in parts, and its log files may go.
 pub(super) fn commit(shared: &Shared, head: &Snapshot) -> Result<()> {
     let Some(watermark) = head.last_sequence() else { return Ok(()) };
+    shared.make_room()?;
     let entries = write_parts(shared, head, watermark)?;
     let parts = open_parts(shared, &entries)?;
     let make = |catalog: &Catalog| catalog.with_added(&entries, watermark);

@@ -34,11 +34,13 @@ pub enum Reason {
     /// Not refused but redirected: written to an overflow series, since the store holds as many
     /// series as it may.
     SeriesLimit,
+    /// The byte budget is used up, and nothing more can be dropped.
+    OverBudget,
 }
 
 impl Reason {
     /// Every reason, in a fixed order.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::InvalidName,
         Self::Filtered,
         Self::TooOld,
@@ -48,7 +50,17 @@ impl Reason {
         Self::ChannelFull,
         Self::DiskFull,
         Self::SeriesLimit,
+        Self::OverBudget,
     ];
+
+    /// The reason of an error that keeps samples out for want of room.
+    pub(super) const fn of(error: &Error) -> Option<Self> {
+        match error {
+            Error::DiskFull { .. } => Some(Self::DiskFull),
+            Error::OverBudget { .. } => Some(Self::OverBudget),
+            _ => None,
+        }
+    }
 
     /// The reason's name in snake case.
     #[must_use]
@@ -63,6 +75,7 @@ impl Reason {
             Self::ChannelFull => "channel_full",
             Self::DiskFull => "disk_full",
             Self::SeriesLimit => "series_limit",
+            Self::OverBudget => "over_budget",
         }
     }
 }

@@ -28,10 +28,12 @@
 
 mod channel;
 mod commit;
+mod delete;
 mod gate;
 mod health;
 mod ingest;
 mod ledger;
+mod maintenance;
 mod partition;
 mod receipt;
 mod recovery;
@@ -48,8 +50,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
+pub use delete::DeleteReport;
 pub use gate::{Reason, Refusal};
 pub(crate) use ledger::Pinned;
+pub use maintenance::{CompactReport, CompactScope, MaintenanceStep, RetentionReport, TaskReport};
 pub use receipt::{Accepted, Receipt};
 pub use recovery::Recovery;
 pub use snapshot::{CopyStep, SnapshotOptions, SnapshotReport, restore, restore_in};
@@ -60,13 +64,14 @@ pub use writer::{ScrapeHandle, SeriesHandle, Writer};
 use crate::error::{Error, ReadOnlyCause, Result};
 use crate::fs::{Fs, FsLock, RealFs};
 use crate::model::{Metadata, Selector, Series, SeriesId};
-use crate::options::Options;
+use crate::options::{Maintenance, Options};
 use crate::query::{self, Answer, Request, SampleRequest, SeriesSamples};
 use crate::time::{Clock, SystemClock, TimeRange, Timestamp};
 use crate::wal;
 use channel::{Message, Outlet};
 use commit::Committer;
 use ingest::Ingest;
+use maintenance::Background;
 use receipt::Promise;
 use shared::Shared;
 
@@ -94,6 +99,7 @@ pub struct Engine {
     shared: Arc<Shared>,
     outlet: Outlet,
     ingest: Option<JoinHandle<Result<()>>>,
+    background: Option<Background>,
     /// What the ingest thread does with the head when it is told to close.
     freeze_on_close: Arc<AtomicBool>,
     recovery: Recovery,
@@ -130,6 +136,7 @@ impl Engine {
             shared: Arc::clone(&shared),
             outlet,
             ingest: None,
+            background: None,
             freeze_on_close: Arc::clone(&freeze_on_close),
             recovery: opened.recovery,
             _lock: opened.lock,
@@ -153,6 +160,10 @@ impl Engine {
             .spawn(run)
             .map_err(|error| Error::io("start a thread for", "icecore-ingest", error))?;
         engine.ingest = Some(thread);
+        let maintenance = engine.options().maintenance;
+        if let Maintenance::Background { interval, cpu_share } = maintenance {
+            engine.background = Some(Background::start(engine.maintainer(), interval, cpu_share)?);
+        }
         Ok(engine)
     }
 
@@ -242,6 +253,8 @@ impl Engine {
 
     fn end(&mut self) -> Result<()> {
         let Some(thread) = self.ingest.take() else { return Ok(()) };
+        // It may wait for a freeze, so it ends before what freezes.
+        self.background = None;
         // First the flag: what a writer sent behind the word would be lost without a sound.
         self.shared.health.close();
         // An error means that the thread has ended by itself.
@@ -250,8 +263,9 @@ impl Engine {
     }
 
     /// The series that the selector names and that have samples about `range` (chunks that overlap
-    /// it), ascending. For [`TimeRange::ALL`] all that the index knows, also those that were
-    /// resolved and not yet written to: that reads nothing.
+    /// it and are not deleted as a whole), ascending. For [`TimeRange::ALL`] all that the index
+    /// knows, also those that were resolved and not yet written to, or deleted since the engine
+    /// was opened: that reads nothing.
     ///
     /// # Errors
     /// I/O or corruption.
@@ -266,13 +280,15 @@ impl Engine {
             let mut chunks = Vec::new();
             let mut failed = None;
             found.retain(|&(id, _)| {
-                chunks.clear();
-                let listed = sources
-                    .samples
-                    .iter()
-                    .try_for_each(|source| source.chunks(id, range, &mut chunks));
-                failed = listed.err().or(failed.take());
-                !chunks.is_empty()
+                let mut all = sources.samples.iter();
+                all.any(|source| {
+                    delete::holds(&**source, id, range, &sources.masks, &mut chunks).unwrap_or_else(
+                        |error| {
+                            failed = Some(error);
+                            false
+                        },
+                    )
+                })
             });
             if let Some(error) = failed {
                 return Err(error);
@@ -301,21 +317,7 @@ impl Engine {
     /// # Errors
     /// I/O or corruption.
     pub fn time_bounds(&self) -> Result<Option<(Timestamp, Timestamp)>> {
-        let view = self.shared.live.view();
-        let mut bounds: Option<(Timestamp, Timestamp)> = None;
-        let mut widen = |first: Timestamp, last: Timestamp| {
-            let (from, to) = bounds.unwrap_or((first, last));
-            bounds = Some((from.min(first), to.max(last)));
-        };
-        for part in view.parts.iter() {
-            widen(part.meta().first, part.meta().last);
-        }
-        for head in view.frozen.iter().chain([&view.head]) {
-            if let Some((first, last)) = head.time_bounds() {
-                widen(first, last);
-            }
-        }
-        Ok(bounds)
+        delete::time_bounds(&self.shared.live.view())
     }
 
     /// The samples of every series that the selector names, ascending by series and time. Holds

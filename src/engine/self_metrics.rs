@@ -63,8 +63,7 @@ impl SelfMetrics {
         channel_batches: usize,
         ending: bool,
     ) -> Option<Batch> {
-        let refused =
-            shared.health.check_latch().is_err() || shared.disk_full.load(Ordering::Relaxed);
+        let refused = shared.health.check_latch().is_err() || shared.check_room().is_err();
         if refused || !ending && self.last.elapsed() < self.every {
             return None;
         }

@@ -90,7 +90,7 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    fn get(&self) -> Option<Arc<Segment>> {
+    pub(super) fn get(&self) -> Option<Arc<Segment>> {
         let segment = self.segment.read().unwrap_or_else(PoisonError::into_inner).clone()?;
         // Read first: a flag that is already set stays in every core's cache.
         if !self.used.load(Ordering::Relaxed) {

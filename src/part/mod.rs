@@ -170,6 +170,16 @@ impl Part {
         self.cache.segment(slot, bytes, || self.load_pooled(number))
     }
 
+    /// As [`segment`](Self::segment), but what is not in the cache is not put there: for readers
+    /// that pass over a part once, and shall not take the place of what queries use.
+    ///
+    /// # Errors
+    /// As [`segment`](Self::segment).
+    pub fn segment_once(&self, number: u32) -> Result<Arc<Segment>> {
+        let slot = self.slots.get(number as usize).ok_or_else(|| self.no_segment(number))?;
+        slot.get().map_or_else(|| self.load_pooled(number).map(Arc::new), Ok)
+    }
+
     /// Reads a segment past the segment cache, through the part's pooled store.
     fn load_pooled(&self, number: u32) -> Result<Segment> {
         let store = self.cache.store(self.tenant, &self.opening, || self.open_store())?;
@@ -201,7 +211,8 @@ impl Part {
         Segment::open(value).map_err(|source| self.corrupt(number, source))
     }
 
-    fn corrupt(&self, number: u32, source: DecodeError) -> Error {
+    /// That a segment is damaged.
+    pub(crate) fn corrupt(&self, number: u32, source: DecodeError) -> Error {
         let path = self.dir.join(STORE_DIR).join(format!("segment {number}"));
         Error::corrupt(path, 0, source)
     }

@@ -9,9 +9,12 @@ use crate::error::{Error, Result};
 use crate::fs::{Fs, tree_bytes};
 use crate::index::table;
 use crate::model::{Metadata, Series};
-use crate::segment::{Group, SegmentLimits, encode_segments};
+use crate::segment::{
+    EncodedGroup, EncodedSegment, EncodedTimestamps, Group, SegmentLimits, encode_segments,
+    lay_segments,
+};
 use crate::store::{self, StoreKind};
-use crate::time::{Tier, TimeRange};
+use crate::time::{Tier, TimeRange, Timestamp};
 
 const TEMPORARY_SUFFIX: &str = ".tmp";
 
@@ -111,14 +114,46 @@ impl Builder {
     /// # Errors
     /// [`Error::InvalidArgument`] for input that breaks these rules; the store's failure.
     pub fn add(&mut self, groups: &[Group<'_>]) -> Result<()> {
-        check(&self.spec, self.series, groups)?;
+        for group in groups {
+            let ends = group.timestamps.first().zip(group.timestamps.last());
+            let span = ends.map(|(&first, &last)| (Timestamp(first), Timestamp(last)));
+            check(&self.spec, self.series, group.series.last().copied(), span)?;
+        }
         let Self { store, segments, spec, .. } = self;
-        encode_segments(groups, &spec.limits, &mut |segment| {
-            store.put(segments.len() as u64, &segment.bytes)?;
-            let bytes = u32::try_from(segment.bytes.len()).unwrap_or(u32::MAX);
-            segments.push(SegmentEntry { info: segment.info, bytes });
-            Ok(())
+        encode_segments(groups, &spec.limits, &mut |segment| put(store, segments, &segment))
+    }
+
+    /// As [`add`](Self::add), of groups whose chunks are cut already. `pause` is called after each
+    /// segment; its error ends the work.
+    ///
+    /// # Errors
+    /// As [`add`](Self::add); whatever the groups' `read` or `pause` return.
+    pub fn add_encoded(
+        &mut self,
+        groups: &[EncodedGroup<'_>],
+        pause: &mut dyn FnMut() -> Result<()>,
+    ) -> Result<()> {
+        for group in groups {
+            let ends = [group.timestamps.first(), group.timestamps.last()];
+            let [first, last] = ends.map(|end| end.map(EncodedTimestamps::bounds));
+            let span = first.zip(last).map(|(first, last)| (first.0, last.1));
+            check(&self.spec, self.series, group.series.last().copied(), span)?;
+        }
+        let Self { store, segments, spec, .. } = self;
+        lay_segments(groups, &spec.limits, &mut |segment| {
+            put(store, segments, &segment)?;
+            pause()
         })
+    }
+
+    /// Gives the part up, and removes what was written of it.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; then [`sweep`] removes it.
+    pub fn discard(self) -> Result<()> {
+        let Self { fs, building, store, .. } = self;
+        drop(store);
+        fs.remove_dir_all(&building)
     }
 
     /// Whether nothing was added: such a part must not be published.
@@ -165,21 +200,37 @@ pub fn write(
     builder.finish()
 }
 
-fn check(spec: &PartSpec, series: usize, groups: &[Group<'_>]) -> Result<()> {
+/// Puts the next segment into the store.
+fn put(
+    store: &mut store::Builder,
+    segments: &mut Vec<SegmentEntry>,
+    segment: &EncodedSegment,
+) -> Result<()> {
+    store.put(segments.len() as u64, &segment.bytes)?;
+    let bytes = u32::try_from(segment.bytes.len()).unwrap_or(u32::MAX);
+    segments.push(SegmentEntry { info: segment.info, bytes });
+    Ok(())
+}
+
+/// Whether a group's last column and the ends of its time are the part's.
+fn check(
+    spec: &PartSpec,
+    series: usize,
+    last: Option<u32>,
+    span: Option<(Timestamp, Timestamp)>,
+) -> Result<()> {
     let invalid = |what, reason: String| Err(Error::InvalidArgument { what, reason });
     let columns = series as u64 * u64::from(spec.layout.columns_per_series());
-    for group in groups {
-        if let Some(&last) = group.series.last()
-            && u64::from(last) >= columns
-        {
-            return invalid("series of a group", format!("{last} of {columns} columns"));
-        }
-        if let (Some(&first), Some(&last)) = (group.timestamps.first(), group.timestamps.last())
-            && !spec.window.covers(crate::Timestamp(first), crate::Timestamp(last))
-        {
-            let reason = format!("{first} to {last} are not within the part's window");
-            return invalid("timestamps of a group", reason);
-        }
+    if let Some(last) = last
+        && u64::from(last) >= columns
+    {
+        return invalid("series of a group", format!("{last} of {columns} columns"));
+    }
+    if let Some((first, last)) = span
+        && !spec.window.covers(first, last)
+    {
+        let reason = format!("{first} to {last} are not within the part's window");
+        return invalid("timestamps of a group", reason);
     }
     Ok(())
 }

@@ -25,15 +25,19 @@ pub(super) enum EncodedUnit {
     Values(u32, Vec<EncodedValues>),
 }
 
-/// An encoded timestamp column.
-pub(super) struct EncodedTimestamps {
+/// A timestamp column as it stands in a segment: encoded from timestamps, or copied from another
+/// segment ([`Segment::copy_timestamps`](super::Segment::copy_timestamps)).
+#[derive(Debug, Clone)]
+pub struct EncodedTimestamps {
     entry: TimestampColumn,
     bytes: Vec<u8>,
 }
 
 impl EncodedTimestamps {
-    /// `timestamps` is not empty.
-    pub(super) fn of(timestamps: &[i64]) -> Self {
+    /// Encodes timestamps: strictly ascending, 1 to
+    /// [`COLUMN_VALUES_MAX`](crate::codec::COLUMN_VALUES_MAX) of them.
+    #[must_use]
+    pub fn of(timestamps: &[i64]) -> Self {
         let mut bytes = Vec::new();
         timestamps::encode(timestamps, &mut bytes);
         let end = |timestamp: Option<&i64>| Timestamp(timestamp.copied().unwrap_or_default());
@@ -47,11 +51,31 @@ impl EncodedTimestamps {
         };
         Self { entry, bytes }
     }
+
+    /// The column of a segment, `bytes` being its own, already checked.
+    pub(super) fn copied(entry: TimestampColumn, bytes: &[u8]) -> Self {
+        Self { entry, bytes: bytes.to_vec() }
+    }
+
+    /// The earliest and the latest timestamp, inclusive.
+    #[must_use]
+    pub const fn bounds(&self) -> (Timestamp, Timestamp) {
+        (self.entry.first, self.entry.last)
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub const fn samples(&self) -> u32 {
+        self.entry.samples
+    }
 }
 
-/// An encoded value column and its statistics.
-pub(super) struct EncodedValues {
+/// A value column as it stands in a segment, and its statistics: encoded from values, or copied
+/// from another segment ([`Segment::copy_values`](super::Segment::copy_values)).
+#[derive(Debug)]
+pub struct EncodedValues {
     encoding: ValueEncoding,
+    samples: u32,
     /// The first value, and so the only one of a constant column.
     value: f64,
     partial: Partial,
@@ -61,8 +85,9 @@ pub(super) struct EncodedValues {
 }
 
 impl EncodedValues {
-    /// `timestamps.len() == values.len()`, not empty.
-    pub(super) fn of(timestamps: &[i64], values: &[f64]) -> Self {
+    /// Encodes the values at as many timestamps, at least one.
+    #[must_use]
+    pub fn of(timestamps: &[i64], values: &[f64]) -> Self {
         let mut bytes = Vec::new();
         let encoding = values::encode(values, &mut bytes);
         if encoding == ValueEncoding::Constant {
@@ -70,7 +95,24 @@ impl EncodedValues {
         }
         let value = values.first().copied().unwrap_or_default();
         let partial = Partial::of(timestamps, values);
-        Self { encoding, value, partial, checksum: crc32fast::hash(&bytes), bytes }
+        let (samples, checksum) = (values.len() as u32, crc32fast::hash(&bytes));
+        Self { encoding, samples, value, partial, checksum, bytes }
+    }
+
+    /// The column of a chunk, `bytes` being its own, already checked, and none for a constant.
+    pub(super) fn copied(chunk: &Chunk, partial: Partial, bytes: &[u8]) -> Self {
+        let (value, checksum) = match chunk.place {
+            Place::Constant(value) => (value, 0),
+            Place::Column { checksum, .. } => (partial.first.value, checksum),
+        };
+        let (encoding, samples) = (chunk.encoding, chunk.samples);
+        Self { encoding, samples, value, partial, checksum, bytes: bytes.to_vec() }
+    }
+
+    /// How many values there are.
+    #[must_use]
+    pub const fn samples(&self) -> u32 {
+        self.samples
     }
 
     fn size_bytes(&self) -> usize {

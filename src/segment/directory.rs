@@ -38,6 +38,13 @@ pub struct TimestampColumn {
     pub(super) checksum: u32,
 }
 
+impl TimestampColumn {
+    /// What columns of equal bytes agree in, wherever they stand.
+    pub(crate) const fn fingerprint(&self) -> (i64, i64, u32, u32, u32) {
+        (self.first.0, self.last.0, self.samples, self.length, self.checksum)
+    }
+}
+
 /// A chunk of a segment: one series' values at the timestamps of one column.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Chunk {

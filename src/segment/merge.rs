@@ -1,5 +1,7 @@
 //! The one place that says which sample wins where sources hold the same series and timestamp.
 
+use std::ops::Range;
+
 /// Samples of one series: `timestamps` and `values` of equal length, timestamps strictly
 /// ascending.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -25,40 +27,62 @@ impl Columns {
 /// stretches, a copy.
 pub fn merge_latest_wins(inputs: &[Columns], out: &mut Columns) {
     out.clear();
-    let mut rest: Vec<(&[i64], &[f64])> = inputs
-        .iter()
-        .filter(|input| !input.timestamps.is_empty())
-        .map(|input| (&*input.timestamps, &*input.values))
+    let timestamps: Vec<&[i64]> = inputs.iter().map(|input| &*input.timestamps).collect();
+    weave_latest_wins(&timestamps, |index, rows| {
+        if let Some(input) = inputs.get(index) {
+            let times = input.timestamps.get(rows.clone()).unwrap_or_default();
+            out.timestamps.extend_from_slice(times);
+            out.values.extend_from_slice(input.values.get(rows).unwrap_or_default());
+        }
+    });
+}
+
+/// As [`merge_latest_wins`], of timestamps alone: tells `emit` the index of an input and rows of
+/// it, stretch after stretch. Inputs that are empty are passed over.
+pub(crate) fn weave_latest_wins(inputs: &[&[i64]], mut emit: impl FnMut(usize, Range<usize>)) {
+    let mut rest: Vec<Rest<'_>> = (0..)
+        .zip(inputs)
+        .filter(|(_, times)| !times.is_empty())
+        .map(|(index, times)| Rest { index, row: 0, times })
         .collect();
     // The earliest head, of equal ones the last input's.
     while let Some((winner, earliest)) = rest
         .iter()
         .enumerate()
-        .filter_map(|(index, (times, _))| Some((index, *times.first()?)))
-        .min_by_key(|&(index, head)| (head, std::cmp::Reverse(index)))
+        .filter_map(|(at, input)| Some((at, *input.times.first()?)))
+        .min_by_key(|&(at, head)| (head, std::cmp::Reverse(at)))
     {
         // Equal timestamps of the others lost; what then comes first bounds the winner's stretch.
         let mut bound = None;
-        for (_, input) in rest.iter_mut().enumerate().filter(|(index, _)| *index != winner) {
-            if input.0.first() == Some(&earliest) {
-                drop_front(input, 1);
+        for (_, input) in rest.iter_mut().enumerate().filter(|(at, _)| *at != winner) {
+            if input.times.first() == Some(&earliest) {
+                input.drop_front(1);
             }
-            if let Some(&head) = input.0.first() {
+            if let Some(&head) = input.times.first() {
                 bound = Some(bound.map_or(head, |bound: i64| bound.min(head)));
             }
         }
         if let Some(input) = rest.get_mut(winner) {
-            let length = bound.map_or(input.0.len(), |bound| count_below(input.0, bound));
-            out.timestamps.extend_from_slice(input.0.get(..length).unwrap_or_default());
-            out.values.extend_from_slice(input.1.get(..length).unwrap_or_default());
-            drop_front(input, length);
+            let length = bound.map_or(input.times.len(), |bound| count_below(input.times, bound));
+            emit(input.index, input.row..input.row + length);
+            input.drop_front(length);
         }
     }
 }
 
-fn drop_front((times, values): &mut (&[i64], &[f64]), count: usize) {
-    *times = times.get(count..).unwrap_or_default();
-    *values = values.get(count..).unwrap_or_default();
+/// What is left of an input.
+struct Rest<'a> {
+    index: usize,
+    /// The row that `times` begins at.
+    row: usize,
+    times: &'a [i64],
+}
+
+impl Rest<'_> {
+    fn drop_front(&mut self, count: usize) {
+        self.times = self.times.get(count..).unwrap_or_default();
+        self.row += count;
+    }
 }
 
 /// How many of the ascending `times` lie below `bound`, at least 1: a galloping search (Bentley

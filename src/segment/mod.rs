@@ -10,6 +10,7 @@
 
 mod builder;
 mod directory;
+mod encoded;
 mod format;
 mod merge;
 mod reader;
@@ -18,9 +19,11 @@ mod source;
 mod statistics;
 mod writer;
 
+pub use builder::{EncodedTimestamps, EncodedValues};
 pub use directory::{Chunk, TimestampColumn};
-pub(crate) use merge::count_below;
+pub use encoded::{EncodedGroup, ReadEncoded, lay_segments};
 pub use merge::{Columns, merge_latest_wins};
+pub(crate) use merge::{count_below, weave_latest_wins};
 pub use reader::{ColumnKind, ColumnStats, Segment, SharedBytes};
 pub use records::Records;
 pub use source::{ChunkRef, ChunkSource, Mask, RecordFields, RecordSource, Sources};

@@ -5,6 +5,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::builder::{EncodedTimestamps, EncodedValues};
 use super::directory::{Chunk, Directory, Place, TimestampColumn};
 use super::format::{HEADER_BYTES, split};
 use super::statistics;
@@ -145,13 +146,62 @@ impl Segment {
     /// # Errors
     /// [`DecodeError`] where the column is damaged, or there is none of this index.
     pub fn read_timestamps(&self, index: u32, out: &mut Vec<i64>) -> Result<(), DecodeError> {
+        let (column, bytes) = self.timestamp_column(index)?;
+        timestamps::decode(bytes, column.samples as usize, out)
+    }
+
+    /// A timestamp column, and its bytes, verified.
+    fn timestamp_column(&self, index: u32) -> Result<(&TimestampColumn, &[u8]), DecodeError> {
         let column = self.directory.columns.get(index as usize).ok_or(DecodeError::Invalid {
             what: "timestamp column",
             found: u64::from(index),
             expected: "one of the segment's",
         })?;
-        let bytes = self.column(column.offset, column.length, column.checksum)?;
-        timestamps::decode(bytes, column.samples as usize, out)
+        Ok((column, self.column(column.offset, column.length, column.checksum)?))
+    }
+
+    /// Timestamp column `index` as it is, for another segment: its checksum is verified, nothing
+    /// is decoded.
+    ///
+    /// # Errors
+    /// [`DecodeError`] where the column is damaged, or there is none of this index.
+    pub fn copy_timestamps(&self, index: u32) -> Result<EncodedTimestamps, DecodeError> {
+        let (column, bytes) = self.timestamp_column(index)?;
+        Ok(EncodedTimestamps::copied(*column, bytes))
+    }
+
+    /// The value column and statistics of a chunk of this segment as they are, for another
+    /// segment: its checksum is verified, nothing is decoded.
+    ///
+    /// # Errors
+    /// [`DecodeError`] where the column is damaged.
+    pub fn copy_values(&self, chunk: &Chunk) -> Result<EncodedValues, DecodeError> {
+        let bytes = match chunk.place {
+            Place::Constant(_) => &[][..],
+            Place::Column { offset, length, checksum, .. } => {
+                self.column(offset, length, checksum)?
+            }
+        };
+        Ok(EncodedValues::copied(chunk, self.statistics(chunk), bytes))
+    }
+
+    /// Whether timestamp columns of two segments, or of one, hold the same timestamps in the same
+    /// encoding.
+    ///
+    /// # Errors
+    /// [`DecodeError`] where a column is damaged, or there is none of an index.
+    pub(crate) fn shares_timestamps(
+        &self,
+        index: u32,
+        other: &Self,
+        other_index: u32,
+    ) -> Result<bool, DecodeError> {
+        if std::ptr::eq(self, other) && index == other_index {
+            return Ok(true);
+        }
+        let (own, bytes) = self.timestamp_column(index)?;
+        let (others, other_bytes) = other.timestamp_column(other_index)?;
+        Ok(own.fingerprint() == others.fingerprint() && bytes == other_bytes)
     }
 
     /// Replaces `out` with the values of a chunk of this segment, bit for bit as written,

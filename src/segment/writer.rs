@@ -20,7 +20,7 @@ const BATCH_SAMPLES: usize = 1 << 20;
 const UNIT_SAMPLES_MIN: usize = 128;
 
 /// Chunks of one series that are encoded, and kept together, as one unit.
-const SPAN_CHUNKS: usize = 64;
+pub(super) const SPAN_CHUNKS: usize = 64;
 
 /// Reads values of a group: `(index into series, rows, out)` replaces `out` with the values of
 /// these rows. Called from many threads, for each series and row once.
@@ -96,6 +96,12 @@ pub fn encode_segments(
     limits: &SegmentLimits,
     sink: &mut dyn FnMut(EncodedSegment) -> Result<()>,
 ) -> Result<()> {
+    check_limits(limits)?;
+    groups.iter().try_for_each(check_group)?;
+    lay_units(units(groups, limits.chunk_samples_max), limits, sink)
+}
+
+fn check_limits(limits: &SegmentLimits) -> Result<()> {
     if !(1..=COLUMN_VALUES_MAX).contains(&limits.chunk_samples_max) {
         let reason = format!("{} is not within 1..=65536", limits.chunk_samples_max);
         return Err(Error::InvalidOption { option: "chunk_samples_max", reason });
@@ -104,18 +110,26 @@ pub fn encode_segments(
         let reason = format!("{} is not within 1 KiB to 1 GiB", limits.segment_bytes_target);
         return Err(Error::InvalidOption { option: "segment_bytes_target", reason });
     }
-    groups.iter().try_for_each(check_group)?;
+    Ok(())
+}
+
+/// Encodes units in parallel and lays what they made into segments, in order.
+pub(super) fn lay_units<U: Unit>(
+    units: impl Iterator<Item = U>,
+    limits: &SegmentLimits,
+    sink: &mut dyn FnMut(EncodedSegment) -> Result<()>,
+) -> Result<()> {
+    check_limits(limits)?;
     let mut builder = Builder::new(limits.segment_bytes_target);
-    let mut units = units(groups, limits.chunk_samples_max).peekable();
+    let mut units = units.peekable();
     while units.peek().is_some() {
         let mut samples = 0;
         let mut batch = Vec::new();
         while let Some(unit) = units.next_if(|_| samples < BATCH_SAMPLES) {
-            samples += unit.rows.len().max(UNIT_SAMPLES_MIN);
+            samples += unit.samples().max(UNIT_SAMPLES_MIN);
             batch.push(unit);
         }
-        let encoded: Vec<Result<EncodedUnit>> =
-            batch.par_iter().map(|unit| unit.encode(limits.chunk_samples_max)).collect();
+        let encoded: Vec<Result<EncodedUnit>> = batch.par_iter().map(Unit::encode).collect();
         for encoded in encoded {
             match encoded? {
                 EncodedUnit::Timestamps(columns) => builder.begin_span(columns),
@@ -127,27 +141,36 @@ pub fn encode_segments(
 }
 
 fn check_group(group: &Group<'_>) -> Result<()> {
-    let invalid =
-        |what| Err(Error::InvalidArgument { what, reason: "do not ascend strictly".to_owned() });
-    if !group.timestamps.is_sorted_by(|a, b| a < b) {
-        return invalid("timestamps of a group");
-    }
-    if !group.series.is_sorted_by(|a, b| a < b) {
-        return invalid("series of a group");
-    }
-    Ok(())
+    check_ascending(group.timestamps, "timestamps of a group")?;
+    check_ascending(group.series, "series of a group")
 }
 
-/// What one task encodes: some rows of one series, or the timestamps of these rows.
-struct Unit<'a> {
+pub(super) fn check_ascending<T: PartialOrd>(list: &[T], what: &'static str) -> Result<()> {
+    if list.is_sorted_by(|a, b| a < b) {
+        return Ok(());
+    }
+    Err(Error::InvalidArgument { what, reason: "do not ascend strictly".to_owned() })
+}
+
+/// What one task encodes.
+pub(super) trait Unit: Sync {
+    /// Samples of it, which are what it costs.
+    fn samples(&self) -> usize;
+
+    fn encode(&self) -> Result<EncodedUnit>;
+}
+
+/// Some rows of one series, or the timestamps of these rows.
+struct Rows<'a> {
     group: &'a Group<'a>,
     /// Index into the group's series; `None` for the timestamps.
     series: Option<usize>,
     rows: Range<usize>,
+    chunk_samples: usize,
 }
 
 /// All units in the order of their bytes: spans of rows, in each the timestamps, then series.
-fn units<'a>(groups: &'a [Group<'a>], chunk_samples: usize) -> impl Iterator<Item = Unit<'a>> {
+fn units<'a>(groups: &'a [Group<'a>], chunk_samples: usize) -> impl Iterator<Item = Rows<'a>> {
     let span = chunk_samples * SPAN_CHUNKS;
     groups.iter().flat_map(move |group| {
         let Group { timestamps, series, .. } = group;
@@ -155,28 +178,35 @@ fn units<'a>(groups: &'a [Group<'a>], chunk_samples: usize) -> impl Iterator<Ite
         (0..rows).step_by(span).flat_map(move |start| {
             let span = start..rows.min(start + span);
             let members = std::iter::once(None).chain((0..series.len()).map(Some));
-            members.map(move |series| Unit { group, series, rows: span.clone() })
+            members.map(move |series| Rows { group, series, rows: span.clone(), chunk_samples })
         })
     })
 }
 
-impl Unit<'_> {
-    fn cuts(&self, chunk_samples: usize) -> impl Iterator<Item = Range<usize>> {
-        let end = self.rows.end;
-        self.rows.clone().step_by(chunk_samples).map(move |s| s..end.min(s + chunk_samples))
+impl Rows<'_> {
+    fn cuts(&self) -> impl Iterator<Item = Range<usize>> {
+        let Self { rows, chunk_samples, .. } = self;
+        let cut = move |start| start..rows.end.min(start + chunk_samples);
+        rows.clone().step_by(*chunk_samples).map(cut)
+    }
+}
+
+impl Unit for Rows<'_> {
+    fn samples(&self) -> usize {
+        self.rows.len()
     }
 
     /// One column for each cut of the rows.
-    fn encode(&self, chunk_samples: usize) -> Result<EncodedUnit> {
+    fn encode(&self) -> Result<EncodedUnit> {
         let group = self.group;
         let rows_of = |rows: &Range<usize>| group.timestamps.get(rows.clone()).unwrap_or_default();
         let Some(index) = self.series else {
-            let columns = self.cuts(chunk_samples);
+            let columns = self.cuts();
             let columns = columns.map(|rows| EncodedTimestamps::of(rows_of(&rows)));
             return Ok(EncodedUnit::Timestamps(columns.collect()));
         };
         let (mut read, mut columns) = (Vec::new(), Vec::new());
-        for rows in self.cuts(chunk_samples) {
+        for rows in self.cuts() {
             (group.read)(index, rows.clone(), &mut read);
             if read.len() != rows.len() {
                 let reason = format!("{} where {} rows were asked for", read.len(), rows.len());

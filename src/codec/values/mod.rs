@@ -12,9 +12,9 @@
 //!
 //! The tag stands in the segment's directory, not before the bytes.
 
-mod bits;
+pub(super) mod bits;
 mod corrected;
-mod decimal;
+pub(super) mod decimal;
 mod exceptions;
 
 use std::cell::RefCell;
