@@ -8,8 +8,10 @@ use super::arguments::{When, duration, when};
 use super::history::World;
 use super::import::Importer;
 use super::screen::Screen;
-use super::{Failure, StoreArguments, import_options, new_directory, progress, read_policy};
-use crate::engine::{Environment, ScrapeHandle};
+use super::{
+    Failure, StoreArguments, compact, import_options, new_directory, progress, read_policy,
+};
+use crate::engine::{CompactScope, Environment, ScrapeHandle};
 use crate::fs::RealFs;
 use crate::options::{Durability, Maintenance, Options};
 use crate::time::{Clock, SimulatedClock, SystemClock, Timestamp, duration_nanos};
@@ -65,6 +67,11 @@ impl Generate {
         new_directory(&self.store.db)?;
         let (mut importer, clock) = self.open()?;
         self.fill(&mut importer, &clock)?;
+        if self.compact {
+            importer.engine.freeze()?;
+            let compacted = compact::compact(&importer.engine, CompactScope::All)?;
+            compact::failed(screen, &compacted)?;
+        }
         let report = importer.close()?;
         if self.store.json {
             screen.json(&report)?;

@@ -7,6 +7,8 @@
 
 mod arguments;
 mod chart;
+mod compact;
+mod delete;
 mod demo;
 mod export;
 mod figures;
@@ -16,8 +18,10 @@ mod import;
 mod input;
 mod progress;
 mod query;
+mod retain;
 mod screen;
 mod series;
+mod snapshot;
 mod stats;
 mod table;
 mod verify;
@@ -27,10 +31,11 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::catalog::CATALOG_FILE;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind};
 use crate::integration::policy;
-use crate::options::{GateOptions, Options, Policy};
+use crate::options::{Archive, GateOptions, Maintenance, Options, Policy};
 use screen::Screen;
 
 const EXIT_CODES: &str = "\
@@ -70,6 +75,11 @@ enum Command {
     Stats(stats::ShowStats),
     Verify(verify::Verify),
     Export(export::Export),
+    Compact(compact::Compact),
+    Retain(retain::Retain),
+    Delete(delete::Delete),
+    Snapshot(snapshot::Snapshot),
+    Restore(snapshot::Restore),
 }
 
 /// The store that a command works on, and how it answers.
@@ -155,6 +165,11 @@ pub fn run() -> ExitCode {
         Command::Stats(command) => command.run(&mut screen),
         Command::Verify(command) => command.run(&mut screen),
         Command::Export(command) => command.run(&mut screen),
+        Command::Compact(command) => command.run(&mut screen),
+        Command::Retain(command) => command.run(&mut screen),
+        Command::Delete(command) => command.run(&mut screen),
+        Command::Snapshot(command) => command.run(&mut screen),
+        Command::Restore(command) => command.run(&mut screen),
     };
     match ended.and_then(|()| Ok(screen.flush()?)) {
         Ok(()) => ExitCode::SUCCESS,
@@ -169,7 +184,28 @@ pub fn run() -> ExitCode {
 
 /// Opens a store that is there, for reading.
 fn open_to_read(db: &Path) -> Result<Engine, Failure> {
-    Ok(Engine::open(db, Options { read_only: true, self_metrics: None, ..Options::default() })?)
+    open_to_read_with(db, Policy::default())
+}
+
+/// As [`open_to_read`], to ask what a policy means for it.
+fn open_to_read_with(db: &Path, policy: Policy) -> Result<Engine, Failure> {
+    let options = Options { read_only: true, self_metrics: None, policy, ..Options::default() };
+    Ok(Engine::open(db, options)?)
+}
+
+/// Opens a store that is there to work on what it holds, by hand.
+fn open_to_maintain(
+    db: &Path,
+    policy: Policy,
+    archive: Option<Archive>,
+) -> Result<Engine, Failure> {
+    // Opening would make a store of a directory that was never one.
+    if !db.join(CATALOG_FILE).exists() {
+        let missing = std::io::Error::new(std::io::ErrorKind::NotFound, "there is no catalog");
+        return Err(Error::io("open", db, missing).into());
+    }
+    let maintenance = Maintenance::ByHand;
+    Ok(Engine::open(db, Options { policy, archive, maintenance, ..import_options() })?)
 }
 
 /// How a store is opened to bring history into: samples of any age come in, and the engine adds
