@@ -16,7 +16,7 @@ use super::ingest::elapsed_nanos;
 use super::partition::{self, Column};
 use super::receipt::Promise;
 use super::recovery::open_part;
-use super::shared::{Counters, Shared, View};
+use super::shared::{Counters, Shared};
 use crate::catalog::{Catalog, PartEntry};
 use crate::error::{Error, Result};
 use crate::head::{FrozenGroup, Snapshot};
@@ -175,7 +175,10 @@ fn write_class(
     members: &[Members<'_>],
     watermark: u64,
 ) -> Result<Vec<PartEntry>> {
-    let View { catalog, parts, .. } = shared.live.view();
+    let (catalog, parts) = {
+        let state = shared.live.read();
+        (Arc::clone(&state.catalog), Arc::clone(&state.parts))
+    };
     let columns: Vec<Column<'_>> = members
         .iter()
         .map(|Members { group, series }| Column {

@@ -57,7 +57,7 @@ pub use maintenance::{CompactReport, CompactScope, MaintenanceStep, RetentionRep
 pub use receipt::{Accepted, Receipt};
 pub use recovery::Recovery;
 pub use snapshot::{CopyStep, SnapshotOptions, SnapshotReport, restore, restore_in};
-pub use stats::{PartStats, Stats};
+pub use stats::{PartStats, Stats, TierStats};
 pub use verify::{Problem, VerifyReport, VerifyStep};
 pub use writer::{ScrapeHandle, SeriesHandle, Writer};
 

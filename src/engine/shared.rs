@@ -17,7 +17,8 @@ use crate::index::Index;
 use crate::model::{Series, SeriesId};
 use crate::options::Options;
 use crate::part::{Layout, Part, PartCache};
-use crate::segment::{ChunkSource, Mask, Sources};
+use crate::retention::{DropCause, Dropped};
+use crate::segment::{ChunkSource, Mask, RecordSource, Sources};
 use crate::time::Clock;
 
 /// Tells the handles of one open engine from those of another: ids mean nothing elsewhere.
@@ -66,21 +67,36 @@ pub(super) struct Counters {
     pub(super) sync_nanos: AtomicU64,
     pub(super) freezes: AtomicU64,
     pub(super) commit_nanos: AtomicU64,
-    /// Samples committed into what a tier accounts for already.
-    pub(super) late_samples: AtomicU64,
     pub(super) maintenance_tasks: AtomicU64,
     pub(super) maintenance_failures: AtomicU64,
     pub(super) maintenance_samples: AtomicU64,
     pub(super) maintenance_bytes_read: AtomicU64,
     pub(super) maintenance_bytes_written: AtomicU64,
-    pub(super) dropped_expired_bytes: AtomicU64,
-    pub(super) dropped_covered_bytes: AtomicU64,
-    pub(super) dropped_oldest_bytes: AtomicU64,
+    /// Of parts that retention dropped, in the order of [`DROP_CAUSES`].
+    dropped_bytes: [AtomicU64; 3],
 }
+
+const DROP_CAUSES: [&str; 3] = ["expired", "covered", "oldest"];
 
 impl Counters {
     pub(super) fn add(counter: &AtomicU64, amount: u64) {
         counter.fetch_add(amount, Ordering::Relaxed);
+    }
+
+    pub(super) fn add_dropped(&self, dropped: &Dropped) {
+        let [expired, covered, oldest] = &self.dropped_bytes;
+        let counter = match dropped.cause {
+            DropCause::Expired { .. } => expired,
+            DropCause::Covered { .. } => covered,
+            DropCause::Oldest => oldest,
+        };
+        Self::add(counter, dropped.bytes);
+    }
+
+    /// Bytes dropped in this run, by cause.
+    pub(super) fn dropped_bytes(&self) -> [(&'static str, u64); 3] {
+        let mut bytes = self.dropped_bytes.iter().map(|bytes| bytes.load(Ordering::Relaxed));
+        DROP_CAUSES.map(|cause| (cause, bytes.next().unwrap_or(0)))
     }
 }
 
@@ -255,8 +271,11 @@ impl View {
 /// Parts as readers see them, and what deletes mask of them.
 pub(super) fn sources_of(parts: &[Arc<Part>], masks: &[Mask]) -> Sources {
     let mut sources = Sources { masks: masks.to_vec(), ..Sources::default() };
-    for part in parts.iter().filter(|part| part.meta().layout == Layout::Samples) {
-        sources.samples.push(Arc::clone(part) as Arc<dyn ChunkSource>);
+    for part in parts {
+        match part.meta().layout {
+            Layout::Samples => sources.samples.push(Arc::clone(part) as Arc<dyn ChunkSource>),
+            Layout::Records => sources.records.push(Arc::clone(part) as Arc<dyn RecordSource>),
+        }
     }
     sources
 }

@@ -256,7 +256,6 @@ fn inputs_of(task: &Task, parts: &[PartView]) -> Vec<u64> {
         Task::Patch { source, window, .. } | Task::Downsample { source, window, .. } => {
             within(*source, *window)
         }
-        Task::Merge { parts, .. } => parts.clone(),
-        Task::Purge { part, .. } => vec![*part],
+        Task::Merge { parts, .. } | Task::Purge { parts, .. } => parts.clone(),
     }
 }

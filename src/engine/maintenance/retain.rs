@@ -6,12 +6,12 @@ use super::budget::Budget;
 use super::lock;
 use crate::catalog::{Catalog, PartEntry};
 use crate::engine::commit::metadata;
-use crate::engine::shared::{Counters, Shared, sources_of};
+use crate::engine::shared::{Shared, sources_of};
 use crate::error::{Error, Result};
 use crate::model::{Series, SeriesId};
 use crate::options::{Archive, ArchivePart};
 use crate::part::Part;
-use crate::retention::{DropCause, Dropped, expired, over_budget};
+use crate::retention::{Dropped, expired, over_budget};
 
 /// What retention did.
 #[derive(Debug, Clone, Default)]
@@ -127,14 +127,7 @@ impl Shared {
             catalog.with_removed(&ids)
         };
         self.edit(Vec::new(), remove, |_| ())?;
-        for dropped in &going {
-            let counter = match dropped.cause {
-                DropCause::Expired { .. } => &self.counters.dropped_expired_bytes,
-                DropCause::Covered { .. } => &self.counters.dropped_covered_bytes,
-                DropCause::Oldest => &self.counters.dropped_oldest_bytes,
-            };
-            Counters::add(counter, dropped.bytes);
-        }
+        going.iter().for_each(|dropped| self.counters.add_dropped(dropped));
         report.dropped.append(&mut going);
         Ok(())
     }

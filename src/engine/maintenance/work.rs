@@ -225,8 +225,9 @@ impl Shared {
         pause: &mut Pause<'_>,
     ) -> Result<Outcome> {
         match task {
-            Task::Merge { parts, .. } => self.merge(parts, view, building, pause),
-            Task::Purge { part, .. } => self.merge(&[*part], view, building, pause),
+            Task::Merge { parts, .. } | Task::Purge { parts, .. } => {
+                self.merge(parts, view, building, pause)
+            }
             Task::Patch { .. } | Task::Downsample { .. } => {
                 let reason = "tiers are not built yet".to_owned();
                 Err(Error::InvalidArgument { what: "task", reason })
