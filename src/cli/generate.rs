@@ -5,17 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::arguments::{When, duration, when};
-use super::history::World;
+use super::history::{self, World};
 use super::import::Importer;
 use super::screen::Screen;
 use super::{
     Failure, StoreArguments, compact, import_options, new_directory, progress, read_policy,
 };
-use crate::engine::{CompactScope, Environment, ScrapeHandle};
+use crate::engine::{CompactScope, Environment, ScrapeHandle, SeriesHandle};
 use crate::fs::RealFs;
 use crate::options::{Durability, Maintenance, Options};
 use crate::time::{Clock, SimulatedClock, SystemClock, Timestamp, duration_nanos};
 
+/// How often latencies are told, nanoseconds.
+const LATENCY_INTERVAL: i64 = 60_000_000_000;
 /// Rows between two looks at the progress bar.
 const ROWS_A_STEP: u64 = 256;
 
@@ -23,7 +25,8 @@ const ROWS_A_STEP: u64 = 256;
 ///
 /// Services on a few instances each, ten series an instance (requests, errors, processor time,
 /// memory, queues, temperatures), with days and weeks in their load, noise, and an incident every
-/// other week: errors, long queues, then a restart. The same seed gives the same history.
+/// other week: errors, long queues, then a restart. And for each service the distribution of its
+/// latencies, request_seconds, once a minute. The same seed gives the same history.
 ///
 /// The directory must be new. A simulated clock runs through the span, so the samples are stored
 /// just as they would have been then.
@@ -32,11 +35,12 @@ const ROWS_A_STEP: u64 = 256;
 Examples:
   icecore generate --db demo                              a month of 100 series, every 10 s
   icecore generate --db year --series 1000 --step 1m --span 1y --compact
-  icecore query --db demo 'http_requests_total{code=\"500\"}' --agg rate --by service --step 1h")]
+  icecore query --db demo 'http_requests_total{code=\"500\"}' --agg rate --by service --step 1h
+  icecore query --db demo 'request_seconds{service=\"search\"}' --agg p50,p99 --step 1d")]
 pub(super) struct Generate {
     #[command(flatten)]
     store: StoreArguments,
-    /// How many series
+    /// How many series beside the distributions
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     series: u32,
     /// Time between two samples of a series
@@ -113,11 +117,26 @@ impl Generate {
             .iter()
             .map(|service| importer.group(&service.series))
             .collect::<Result<_, _>>()?;
+        let latencies: Vec<SeriesHandle> = world
+            .services
+            .iter()
+            .map(|service| {
+                importer.series(&service.latency_series()?, &history::latency_metadata())
+            })
+            .collect::<Result<_, _>>()?;
         let rows = (start..end).step_by(usize::try_from(step).unwrap_or(usize::MAX));
         let total = ((end - start) / step).unsigned_abs() * u64::from(self.series);
         let bar = progress::over_samples("generate", total);
         for (number, now) in (0_u64..).zip(rows) {
             clock.set(Timestamp(now));
+            let minute = now.rem_euclid(LATENCY_INTERVAL) < step;
+            for (service, series) in world.services.iter_mut().zip(&latencies).filter(|_| minute) {
+                let length = LATENCY_INTERVAL.max(step) as f64 / 1e9;
+                if let Some(taken) = service.latencies(Timestamp(now), length) {
+                    importer.samples += 1;
+                    drop(importer.writer.append_distribution(series, Timestamp(now), taken)?);
+                }
+            }
             for (service, group) in world.services.iter_mut().zip(&groups) {
                 let mut values = Vec::with_capacity(group.len());
                 service.row(Timestamp(now), seconds, &mut values);

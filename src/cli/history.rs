@@ -1,6 +1,7 @@
 //! A made-up world to generate history of: services on a few instances each, with days and weeks
 //! in their load, noise, and now and then an incident. The same seed gives the same history.
 
+use crate::aggregate::{Bin, Distribution, Sketch};
 use crate::model::{Metadata, MetricKind, Series};
 use crate::time::Timestamp;
 
@@ -31,10 +32,10 @@ const PANEL: [(&str, Option<(&str, &str)>, MetricKind, &str, &str); 10] = {
 
 /// SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014).
 #[derive(Debug, Clone)]
-pub(super) struct Noise(u64);
+struct Noise(u64);
 
 impl Noise {
-    pub(super) fn new(seed: u64) -> Self {
+    fn new(seed: u64) -> Self {
         Self(seed)
     }
 
@@ -47,7 +48,7 @@ impl Noise {
 
     /// Evenly in `0..1`.
     #[expect(clippy::cast_precision_loss, reason = "53 bits")]
-    pub(super) fn share(&mut self) -> f64 {
+    fn share(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
@@ -63,7 +64,7 @@ pub(super) struct World {
 }
 
 pub(super) struct Service {
-    pub(super) name: &'static str,
+    name: &'static str,
     /// Ordered as the values of [`row`](Service::row).
     pub(super) series: Vec<(Series, Metadata)>,
     instances: Vec<Instance>,
@@ -137,6 +138,11 @@ impl Service {
         Self { name, series, instances, noise, seed, incident, suffering: false }
     }
 
+    /// What its latencies belong to.
+    pub(super) fn latency_series(&self) -> crate::Result<Series> {
+        Series::new("request_seconds", [("service", self.name)])
+    }
+
     /// How much there is to do, 0.1 to 1.2, and by how much it takes longer than usual.
     fn state(&mut self, now: Timestamp) -> (f64, f64) {
         let now = now.nanos();
@@ -164,20 +170,41 @@ impl Service {
         out.truncate(self.series.len());
     }
 
-    /// How many requests there were in a stretch of `seconds`, and the median of how long they
-    /// took, seconds.
-    pub(super) fn requests(&mut self, now: Timestamp, seconds: f64) -> (f64, f64) {
+    /// How long its requests took in the stretch of `seconds` that ends now; `None` where there were
+    /// none.
+    pub(super) fn latencies(&mut self, now: Timestamp, seconds: f64) -> Option<Distribution> {
         let (load, trouble) = self.state(now);
-        let instances = self.instances.len() as f64;
         let noise = 1.0 + 0.05 * self.noise.swing();
-        (40.0 * load * instances * seconds * noise, 0.02 * (0.6 + 0.8 * load) * trouble * noise)
-    }
-
-    /// Noise of its own.
-    pub(super) fn noise(&mut self) -> &mut Noise {
-        &mut self.noise
+        let requests = 40.0 * load * self.instances.len() as f64 * seconds * noise;
+        let median = 0.02 * (0.6 + 0.8 * load) * trouble * noise;
+        let middle = Sketch::index_of(median);
+        let bins = (-BINS_ASIDE..=BINS_ASIDE).filter_map(|aside| {
+            let away = f64::from(aside) / BINS_A_SIGMA;
+            let expected = requests * DENSITY * (-0.5 * away * away).exp();
+            // Rounded by chance, so that the rare ones happen now and then.
+            let count = (expected + self.noise.share()) as u64;
+            (count > 0).then_some(Bin { index: middle + aside, count })
+        });
+        let bins: Vec<Bin> = bins.collect();
+        let value = |bin: &Bin| Sketch::value_of(bin.index);
+        let (min, max) = (value(bins.first()?), value(bins.last()?));
+        let sum = bins.iter().map(|bin| bin.count as f64 * value(bin)).sum();
+        Distribution::from_parts(Sketch::from_bins(0, bins, Vec::new())?, sum, min, max)
     }
 }
+
+/// What is known of `request_seconds`.
+pub(super) fn latency_metadata() -> Metadata {
+    let (unit, help) = ("seconds".to_owned(), "How long requests took".to_owned());
+    Metadata { kind: MetricKind::Distribution, unit, help }
+}
+
+/// Latencies are log-normal, with a sigma of so many bins: 0.5 in natural logarithms.
+const BINS_A_SIGMA: f64 = 25.0;
+/// Bins on either side of the median: four sigmas.
+const BINS_ASIDE: i32 = 100;
+/// The share of the bin in the middle: 1 / (25 sqrt(2 pi)).
+const DENSITY: f64 = 0.015_957_691_216;
 
 /// Days have a peak in the afternoon, weekends are quiet.
 fn load(now: i64) -> f64 {
@@ -276,6 +303,21 @@ mod tests {
             a.services[2].row(now, 10.0, &mut one);
             b.services[2].row(now, 10.0, &mut other);
             assert_eq!(one, other);
+        }
+    }
+
+    #[test]
+    fn latencies_are_log_normal() {
+        let mut world = World::new(80, 3).unwrap();
+        let service = &mut world.services[0];
+        let mut all = Distribution::default();
+        for minute in 0..60 {
+            all.merge(&service.latencies(Timestamp(minute * MINUTE), 60.0).unwrap());
+        }
+        let [median, high, higher] = [0.5, 0.841_345, 0.977_25].map(|q| all.sketch().quantile(q));
+        assert!((0.01..0.04).contains(&median), "{median}");
+        for ratio in [high / median, higher / high] {
+            assert!((ratio / 0.5_f64.exp() - 1.0).abs() < 0.06, "{ratio}");
         }
     }
 

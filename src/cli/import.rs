@@ -201,7 +201,11 @@ impl Importer {
         Ok(())
     }
 
-    fn series(&mut self, series: &Series, metadata: &Metadata) -> Result<SeriesHandle, Failure> {
+    pub(super) fn series(
+        &mut self,
+        series: &Series,
+        metadata: &Metadata,
+    ) -> Result<SeriesHandle, Failure> {
         let handle = self.writer.series(series, metadata).map_err(|refusal| match refusal {
             Refusal::InvalidName(error) | Refusal::Unavailable(error) => error.into(),
             filtered @ Refusal::Filtered { .. } => Failure::Usage(filtered.to_string()),

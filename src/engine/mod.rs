@@ -29,6 +29,7 @@
 mod channel;
 mod commit;
 mod delete;
+mod distribution;
 mod gate;
 mod health;
 mod ingest;
@@ -36,6 +37,8 @@ mod ledger;
 mod maintenance;
 mod partition;
 mod receipt;
+mod record_parts;
+mod recorder;
 mod recovery;
 mod self_metrics;
 mod shared;
@@ -51,6 +54,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 pub use delete::DeleteReport;
+pub use distribution::DistributionHandle;
 pub use gate::{Reason, Refusal};
 pub(crate) use ledger::Pinned;
 pub use maintenance::{CompactReport, CompactScope, MaintenanceStep, RetentionReport, TaskReport};
