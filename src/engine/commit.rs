@@ -17,7 +17,7 @@ use super::partition::{self, Column};
 use super::receipt::Promise;
 use super::record_parts;
 use super::recovery::open_part;
-use super::shared::{Counters, Shared, View};
+use super::shared::{Counters, Shared};
 use crate::catalog::{Catalog, PartEntry};
 use crate::error::{Error, Result};
 use crate::head::{FrozenGroup, Snapshot};
@@ -120,6 +120,7 @@ pub(super) fn panicked(thread: &'static str, panic: &(dyn std::any::Any + Send))
 /// Commits a frozen head: after this its samples are in parts, and its log files may go.
 pub(super) fn commit(shared: &Shared, head: &Snapshot) -> Result<()> {
     let Some(watermark) = head.last_sequence() else { return Ok(()) };
+    shared.make_room()?;
     let mut entries = write_parts(shared, head, watermark)?;
     let records = record_parts::write(shared, head, watermark, &entries)?;
     entries.extend(records);
@@ -203,7 +204,10 @@ pub(super) fn specs(
     layout: Layout,
     watermark: u64,
 ) -> Vec<PartSpec> {
-    let View { catalog, parts, .. } = shared.live.view();
+    let (catalog, parts) = {
+        let state = shared.live.read();
+        (Arc::clone(&state.catalog), Arc::clone(&state.parts))
+    };
     let existing: Vec<TimeRange> = parts
         .iter()
         .filter(|part| part.meta().tier.is_raw() && shared.class_of_part(part) == class)

@@ -34,6 +34,7 @@ mod gate;
 mod health;
 mod ingest;
 mod ledger;
+mod maintenance;
 mod partition;
 mod receipt;
 mod record_parts;
@@ -56,23 +57,26 @@ pub use delete::DeleteReport;
 pub use distribution::DistributionHandle;
 pub use gate::{Reason, Refusal};
 pub(crate) use ledger::Pinned;
+pub use maintenance::{CompactReport, CompactScope, MaintenanceStep, RetentionReport, TaskReport};
 pub use receipt::{Accepted, Receipt};
 pub use recovery::Recovery;
 pub use snapshot::{CopyStep, SnapshotOptions, SnapshotReport, restore, restore_in};
-pub use stats::{PartStats, Stats};
+pub use stats::{PartStats, Stats, TierStats};
 pub use verify::{Problem, VerifyReport, VerifyStep};
 pub use writer::{ScrapeHandle, SeriesHandle, Writer};
 
 use crate::error::{Error, ReadOnlyCause, Result};
 use crate::fs::{Fs, FsLock, RealFs};
 use crate::model::{Metadata, Selector, Series, SeriesId};
-use crate::options::Options;
-use crate::query::{self, Answer, Request, SampleRequest, SeriesSamples};
+use crate::options::{Maintenance, Options};
+use crate::query::{self, Answer, Function, GroupKey, Loss, Request, SampleRequest, SeriesSamples};
+use crate::segment::Sources;
 use crate::time::{Clock, SystemClock, TimeRange, Timestamp};
 use crate::wal;
 use channel::{Message, Outlet};
 use commit::Committer;
 use ingest::Ingest;
+use maintenance::Background;
 use receipt::Promise;
 use shared::Shared;
 
@@ -100,6 +104,7 @@ pub struct Engine {
     shared: Arc<Shared>,
     outlet: Outlet,
     ingest: Option<JoinHandle<Result<()>>>,
+    background: Option<Background>,
     /// What the ingest thread does with the head when it is told to close.
     freeze_on_close: Arc<AtomicBool>,
     recovery: Recovery,
@@ -136,6 +141,7 @@ impl Engine {
             shared: Arc::clone(&shared),
             outlet,
             ingest: None,
+            background: None,
             freeze_on_close: Arc::clone(&freeze_on_close),
             recovery: opened.recovery,
             _lock: opened.lock,
@@ -159,6 +165,10 @@ impl Engine {
             .spawn(run)
             .map_err(|error| Error::io("start a thread for", "icecore-ingest", error))?;
         engine.ingest = Some(thread);
+        let maintenance = engine.options().maintenance;
+        if let Maintenance::Background { interval, cpu_share } = maintenance {
+            engine.background = Some(Background::start(engine.maintainer(), interval, cpu_share)?);
+        }
         Ok(engine)
     }
 
@@ -214,14 +224,16 @@ impl Engine {
         self.ask(Message::Freeze)
     }
 
-    /// Freezes the head and pins what the catalog names then: the catalog as it is on disk and its
-    /// parts, in its order. Their directories stay until they are dropped.
+    /// Freezes the head (but of an engine that was opened read-only) and pins what the catalog names
+    /// then: the catalog as it is on disk and its parts, in its order. Their directories stay until
+    /// they are dropped.
     ///
     /// # Errors
     /// As [`freeze`](Self::freeze).
-    #[allow(dead_code, reason = "snapshots are made of it")]
     pub(crate) fn pin(&self) -> Result<Pinned> {
-        self.freeze()?;
+        if !self.opened_read_only() {
+            self.freeze()?;
+        }
         let state = self.shared.live.read();
         Ok(Pinned { catalog: Arc::clone(&state.catalog), parts: Arc::clone(&state.parts) })
     }
@@ -246,6 +258,8 @@ impl Engine {
 
     fn end(&mut self) -> Result<()> {
         let Some(thread) = self.ingest.take() else { return Ok(()) };
+        // It may wait for a freeze, so it ends before what freezes.
+        self.background = None;
         // First the flag: what a writer sent behind the word would be lost without a sound.
         self.shared.health.close();
         // An error means that the thread has ended by itself.
@@ -268,22 +282,7 @@ impl Engine {
         let mut found = self.select(selector);
         if range != TimeRange::ALL {
             let sources = self.shared.live.view().sources();
-            let mut chunks = Vec::new();
-            let mut failed = None;
-            found.retain(|&(id, _)| {
-                let mut all = sources.samples.iter();
-                all.any(|source| {
-                    delete::holds(&**source, id, range, &sources.masks, &mut chunks).unwrap_or_else(
-                        |error| {
-                            failed = Some(error);
-                            false
-                        },
-                    )
-                })
-            });
-            if let Some(error) = failed {
-                return Err(error);
-            }
+            query::retain_held(&mut found, range, &sources)?;
         }
         Ok(found)
     }
@@ -343,7 +342,8 @@ impl Engine {
         query::for_each_run(request, &series, &sources, visit)
     }
 
-    /// Answers a windowed aggregation over the series that the selector names, in parallel.
+    /// Answers a windowed aggregation over the series that the selector names, in parallel, from
+    /// the coarsest tiers that answer exactly (see [`query::TierChoice`]).
     ///
     /// # Errors
     /// [`Error::Limit`], [`Error::Deadline`], [`Error::Cancelled`], [`Error::InvalidArgument`];
@@ -351,7 +351,38 @@ impl Engine {
     pub fn query(&self, selector: &Selector, request: &Request) -> Result<Answer> {
         let series = self.select(selector);
         let sources = self.shared.live.view().sources();
-        self.shared.pool.install(|| query::execute(request, &series, &sources))
+        self.shared.pool.install(|| {
+            let mut answer = query::execute(request, &series, &sources)?;
+            if request.losses {
+                answer.evidence.losses = Some(self.losses(request, &sources)?);
+            }
+            Ok(answer)
+        })
+    }
+
+    /// What came late or was refused in the request's range, as the engine's own metrics tell.
+    fn losses(&self, request: &Request, sources: &Sources) -> Result<Vec<Loss>> {
+        let mut losses = Vec::new();
+        for metric in self_metrics::LOSSES {
+            let selector = Selector::metric(metric)?;
+            let series = self.select(&selector);
+            let request = Request {
+                deadline: request.deadline,
+                cancel: request.cancel.clone(),
+                ..Request::new(request.range, vec![Function::Increase])
+            };
+            let answer = query::execute(&request, &series, sources)?;
+            losses.extend(answer.groups.iter().filter_map(|group| {
+                let GroupKey::Series(series) = &group.key else { return None };
+                let samples = *group.values.first()?.first()?;
+                let reason = match series.label("reason") {
+                    "" => "late",
+                    reason => reason,
+                };
+                (samples > 0.0).then(|| Loss { reason: reason.to_owned(), samples })
+            }));
+        }
+        Ok(losses)
     }
 
     /// Samples refused so far in this run, by reason.
@@ -383,10 +414,15 @@ impl Engine {
         options: &SnapshotOptions,
         progress: &mut dyn FnMut(CopyStep),
     ) -> Result<SnapshotReport> {
-        if !matches!(self.read_only_cause(), Some(ReadOnlyCause::Opened)) {
-            self.freeze()?;
-        }
-        snapshot::snapshot(&self.shared, dir.as_ref(), options, progress)
+        let pinned = self.pin()?;
+        // What an engine has open for reading only has no writer: the log stands still.
+        let log = self.opened_read_only().then(|| self.shared.log_dir());
+        let source = snapshot::Source { log, pinned };
+        snapshot::snapshot(&*self.shared.fs, &source, dir.as_ref(), options, progress)
+    }
+
+    fn opened_read_only(&self) -> bool {
+        matches!(self.read_only_cause(), Some(ReadOnlyCause::Opened))
     }
 
     /// Checks every checksum and invariant of the store in `path`, offline: no engine may have it

@@ -13,6 +13,7 @@ use super::distribution::NewRecorders;
 use super::gate::Gate;
 use super::health::Health;
 use super::ledger::{self, Ledger};
+use super::maintenance::Upkeep;
 use super::shared::{Counters, EngineToken, Groups, Live, Shared, parts_dir};
 use crate::catalog::{self, Catalog, PartEntry};
 use crate::error::{DecodeError, Error, Result};
@@ -88,6 +89,7 @@ pub(super) fn open(dir: &Path, options: Options, environment: Environment) -> Re
         new_recorders: NewRecorders::default(),
         cache,
         ledger: Ledger::new(&catalog),
+        upkeep: Upkeep::default(),
         live: Live::new(catalog, opened, masks),
         counters: Counters::default(),
         changed_metrics: Mutex::default(),
