@@ -14,6 +14,8 @@ pub mod bytes;
 mod compression;
 mod integers;
 pub mod metadata;
+pub mod partials;
+pub mod sketches;
 pub mod strings;
 pub mod timestamps;
 pub mod values;

@@ -9,7 +9,12 @@
 //! base signed varint · [divisor varint] · order's own fields · residuals, as their stage wrote
 //! ```
 //!
-//! The [`Stage`] stands in the caller's tag, so that a directory can count by it.
+//! The [`Stage`] stands in the caller's tag, so that a directory can count by it. Where several
+//! columns stand in one place, [`write`] frames each:
+//!
+//! ```text
+//! stage u8 · length varint · column; a stage of 3 alone: all values are zero
+//! ```
 
 mod order;
 mod packed;
@@ -196,6 +201,42 @@ fn encode_stage(residuals: &Residuals) -> (Stage, Vec<u8>) {
         residuals.packed.encode(&residuals.values, &mut body);
         (Stage::Packed, body)
     })
+}
+
+/// The stage of a framed column that is all zeros.
+const ZEROS: u8 = 3;
+
+/// Appends a column that tells its own stage and length.
+pub(crate) fn write(column: &[i64], orders: &[Order], out: &mut Vec<u8>) {
+    if column.iter().all(|&value| value == 0) {
+        out.push(ZEROS);
+        return;
+    }
+    let encoded = encode(column, orders);
+    out.push(encoded.stage.unwrap_or(Stage::Packed).tag());
+    write_varint(out, encoded.bytes.len() as u64);
+    out.extend_from_slice(&encoded.bytes);
+}
+
+/// Replaces `column` with the `count` values of what [`write`] wrote, two's complement.
+///
+/// # Errors
+/// As [`decode`].
+pub(crate) fn read(
+    reader: &mut Reader<'_>,
+    count: usize,
+    column: &mut Vec<u64>,
+) -> Result<(), DecodeError> {
+    let stage = reader.u8()?;
+    if stage == ZEROS {
+        check_count(count)?;
+        column.clear();
+        column.resize(count, 0);
+        return Ok(());
+    }
+    let stage = Stage::from_tag(stage)?;
+    let length = reader.length("length of a column", reader.remaining())?;
+    decode(stage, reader.bytes(length)?, count, column)
 }
 
 /// A decoded head: all that is needed to turn residuals back into a column.

@@ -30,13 +30,13 @@ pub(super) fn decode(
 
 /// Negative doubles have the bits of their magnitude reversed, so that -1.0 < -0.5 as integers.
 #[inline]
-pub(super) fn ordered(value: f64) -> i64 {
+pub(in crate::codec) fn ordered(value: f64) -> i64 {
     let bits = value.to_bits() as i64;
     bits ^ ((bits >> 63) & i64::MAX)
 }
 
 /// Undoes [`ordered`].
 #[inline]
-pub(super) fn unordered(integer: i64) -> f64 {
+pub(in crate::codec) fn unordered(integer: i64) -> f64 {
     f64::from_bits((integer ^ ((integer >> 63) & i64::MAX)) as u64)
 }

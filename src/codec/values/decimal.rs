@@ -16,7 +16,7 @@ use crate::codec::integers::{self, Order, Stage};
 use crate::error::DecodeError;
 
 /// Powers of ten that doubles hold exactly and that leave room for digits before the point.
-pub(super) const POWERS: [f64; 19] = [
+pub(in crate::codec) const POWERS: [f64; 19] = [
     1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16,
     1e17, 1e18,
 ];
@@ -69,7 +69,7 @@ fn likely_exponent(values: &[f64]) -> Option<usize> {
 
 /// `value` as `n` where `n / 10^exponent` gives its very bits.
 #[inline]
-fn scaled(value: f64, exponent: usize) -> Option<i64> {
+pub(in crate::codec) fn scaled(value: f64, exponent: usize) -> Option<i64> {
     if exponent == 0 {
         // Integers of any size; doubles from 2^63 on saturate and fail the comparison but one.
         let integer = value as i64;
@@ -83,7 +83,7 @@ fn scaled(value: f64, exponent: usize) -> Option<i64> {
 
 /// The nearest integer, `None` outside of ±2^51 and for NaN.
 #[inline]
-pub(super) fn round(value: f64) -> Option<f64> {
+pub(in crate::codec) fn round(value: f64) -> Option<f64> {
     (value.abs() <= SCALED_MAX).then_some((value + ROUND) - ROUND)
 }
 
