@@ -25,7 +25,7 @@ use icecore::model::Series;
 use icecore::part::{self, CacheLimits, Layout, Part, PartCache, PartSpec};
 use icecore::segment::{Group, SegmentLimits};
 use icecore::store::StoreKind;
-use icecore::{Tier, TimeRange, Timestamp};
+use icecore::{Tier, TimeRange};
 
 const SERIES: u32 = 1000;
 const STEP_NS: i64 = 10_000_000_000;
