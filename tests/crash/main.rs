@@ -17,3 +17,4 @@ mod kill;
 mod log;
 mod log_damage;
 mod power_cut;
+mod snapshot;

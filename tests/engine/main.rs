@@ -14,6 +14,7 @@ mod channel;
 mod clock;
 mod concurrency;
 mod disk_full;
+mod distributions;
 mod durability;
 mod gate;
 mod later_write_wins;
@@ -26,6 +27,7 @@ mod receipts;
 mod sampling;
 mod self_metrics;
 mod series_limit;
+mod snapshot;
 
 #[path = "../support/mod.rs"]
 mod support;
