@@ -271,7 +271,8 @@ mod tests {
     fn log_normal(count: usize) -> Vec<f64> {
         let uniform: Vec<f64> = uniform(2 * count).collect();
         let pairs = uniform.chunks_exact(2);
-        let normal = pairs.map(|u| (-2.0 * u[0].ln()).sqrt() * (std::f64::consts::TAU * u[1]).cos());
+        let normal =
+            pairs.map(|u| (-2.0 * u[0].ln()).sqrt() * (std::f64::consts::TAU * u[1]).cos());
         normal.map(|z| (1.5 * z - 6.0).exp()).collect()
     }
 
