@@ -40,12 +40,14 @@ impl PartView {
         if tier.is_raw() { (first, last) } else { (window.start, Timestamp(window.end.0 - 1)) }
     }
 
-    /// Whether it may hold samples or records that the other one of lower rank holds as well.
+    /// Whether it may hold samples or records that the other one, written earlier, holds as well:
+    /// one of lower rank, or of equal rank that left out fewer deletes.
     #[must_use]
     pub fn overrides(&self, other: &Self) -> bool {
         let (first, last) = other.span();
         let (start, end) = self.span();
-        self.entry.rank > other.entry.rank
+        let written = |part: &Self| (part.entry.rank, part.entry.tombstones);
+        written(self) > written(other)
             && self.entry.tier == other.entry.tier
             && start <= last
             && first <= end
@@ -187,7 +189,7 @@ const fn dropped_for(part: &PartView, cause: DropCause) -> Dropped {
 /// Until when each part reaches, inclusive, or what it overrides does where that is later.
 fn ends(parts: &[PartView]) -> Vec<Timestamp> {
     let mut by_rank: Vec<usize> = (0..parts.len()).collect();
-    by_rank.sort_by_key(|&at| parts.get(at).map(|part| part.entry.rank));
+    by_rank.sort_by_key(|&at| parts.get(at).map(|part| (part.entry.rank, part.entry.tombstones)));
     let mut ends: Vec<Timestamp> = parts.iter().map(|part| part.span().1).collect();
     for &at in &by_rank {
         let Some(part) = parts.get(at) else { continue };
@@ -206,8 +208,8 @@ fn order_of_age(
     ends: &[Timestamp],
     at: usize,
 ) -> Option<(Timestamp, Tier, u64, u64)> {
-    let PartEntry { tier, rank, id, .. } = parts.get(at)?.entry;
-    Some((*ends.get(at)?, tier, rank, id))
+    let PartEntry { tier, rank, tombstones, .. } = parts.get(at)?.entry;
+    Some((*ends.get(at)?, tier, rank, tombstones))
 }
 
 /// The coarsest tier that has taken in all that the part holds.

@@ -33,6 +33,7 @@ mod gate;
 mod health;
 mod ingest;
 mod ledger;
+mod maintenance;
 mod partition;
 mod receipt;
 mod recovery;
@@ -52,17 +53,18 @@ use std::thread::JoinHandle;
 pub use delete::DeleteReport;
 pub use gate::{Reason, Refusal};
 pub(crate) use ledger::Pinned;
+pub use maintenance::{CompactReport, CompactScope, MaintenanceStep, RetentionReport, TaskReport};
 pub use receipt::{Accepted, Receipt};
 pub use recovery::Recovery;
 pub use snapshot::{CopyStep, SnapshotOptions, SnapshotReport, restore, restore_in};
-pub use stats::{PartStats, Stats};
+pub use stats::{PartStats, Stats, TierStats};
 pub use verify::{Problem, VerifyReport, VerifyStep};
 pub use writer::{ScrapeHandle, SeriesHandle, Writer};
 
 use crate::error::{Error, ReadOnlyCause, Result};
 use crate::fs::{Fs, FsLock, RealFs};
 use crate::model::{Metadata, Selector, Series, SeriesId};
-use crate::options::Options;
+use crate::options::{Maintenance, Options};
 use crate::query::{self, Answer, Function, GroupKey, Loss, Request, SampleRequest, SeriesSamples};
 use crate::segment::Sources;
 use crate::time::{Clock, SystemClock, TimeRange, Timestamp};
@@ -70,6 +72,7 @@ use crate::wal;
 use channel::{Message, Outlet};
 use commit::Committer;
 use ingest::Ingest;
+use maintenance::Background;
 use receipt::Promise;
 use shared::Shared;
 
@@ -97,6 +100,7 @@ pub struct Engine {
     shared: Arc<Shared>,
     outlet: Outlet,
     ingest: Option<JoinHandle<Result<()>>>,
+    background: Option<Background>,
     /// What the ingest thread does with the head when it is told to close.
     freeze_on_close: Arc<AtomicBool>,
     recovery: Recovery,
@@ -133,6 +137,7 @@ impl Engine {
             shared: Arc::clone(&shared),
             outlet,
             ingest: None,
+            background: None,
             freeze_on_close: Arc::clone(&freeze_on_close),
             recovery: opened.recovery,
             _lock: opened.lock,
@@ -156,6 +161,10 @@ impl Engine {
             .spawn(run)
             .map_err(|error| Error::io("start a thread for", "icecore-ingest", error))?;
         engine.ingest = Some(thread);
+        let maintenance = engine.options().maintenance;
+        if let Maintenance::Background { interval, cpu_share } = maintenance {
+            engine.background = Some(Background::start(engine.maintainer(), interval, cpu_share)?);
+        }
         Ok(engine)
     }
 
@@ -243,6 +252,8 @@ impl Engine {
 
     fn end(&mut self) -> Result<()> {
         let Some(thread) = self.ingest.take() else { return Ok(()) };
+        // It may wait for a freeze, so it ends before what freezes.
+        self.background = None;
         // First the flag: what a writer sent behind the word would be lost without a sound.
         self.shared.health.close();
         // An error means that the thread has ended by itself.

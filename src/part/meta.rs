@@ -3,7 +3,7 @@
 
 use crate::codec::bytes::{Reader, read_frame, write_frame, write_signed, write_varint};
 use crate::error::DecodeError;
-use crate::segment::SegmentInfo;
+use crate::segment::{Field, SegmentInfo};
 use crate::store::StoreKind;
 use crate::time::{Tier, TimeRange, Timestamp};
 
@@ -78,7 +78,7 @@ impl Layout {
     pub const fn columns_per_series(self) -> u32 {
         match self {
             Self::Samples => 1,
-            Self::Records => 16,
+            Self::Records => Field::ROOM,
         }
     }
 }

@@ -15,6 +15,7 @@
 mod cache;
 mod directory;
 mod meta;
+mod records;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -271,6 +272,9 @@ impl ChunkSource for Part {
     }
 
     fn chunks(&self, series: SeriesId, range: TimeRange, out: &mut Vec<ChunkRef>) -> Result<()> {
+        if self.meta.layout != Layout::Samples {
+            return Ok(());
+        }
         let Some(position) = self.position(series) else { return Ok(()) };
         let start = out.len();
         for number in self.directory.segments_of(position, range) {

@@ -196,7 +196,7 @@ fn a_part_without_samples_opens() {
 }
 
 #[test]
-fn input_that_breaks_the_rules_is_refused_before_any_file() {
+fn input_that_breaks_the_rules_is_refused_and_makes_no_part() {
     let parts = tempfile::tempdir().unwrap();
     let outside = Shape { series: vec![0], timestamps: vec![2_000_000_000] };
     let unknown = Shape { series: vec![3], timestamps: vec![5] };
@@ -204,7 +204,9 @@ fn input_that_breaks_the_rules_is_refused_before_any_file() {
         let spec = spec(1, StoreKind::Flat);
         let refused = write_shapes(&real_fs(), parts.path(), &spec, 3, &[shape]);
         assert!(matches!(refused, Err(Error::InvalidArgument { .. })), "{refused:?}");
+        assert!(!part_dir(parts.path(), 1).exists());
     }
+    assert_eq!(sweep(&RealFs, parts.path(), &[]).unwrap(), 1, "what was begun, begun anew");
     assert_eq!(std::fs::read_dir(parts.path()).unwrap().count(), 0);
 }
 

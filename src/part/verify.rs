@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use super::{META_BYTES_MAX, META_FILE, Part, STORE_READ_BYTES_MAX, meta};
 use crate::error::{DecodeError, Error, Result};
 use crate::fs::read_file;
-use crate::segment::ColumnStats;
+use crate::segment::{ColumnStats, Records};
 use crate::store::PartStore;
+use crate::time::TimeRange;
 
 /// What checking a part found.
 #[derive(Debug, Default)]
@@ -23,8 +24,8 @@ pub struct PartReport {
 
 impl Part {
     /// Checks everything: the meta on disk, every segment of the store (checksums, every column
-    /// decoded, statistics recomputed), and that the store holds nothing else. Reads past the
-    /// caches. `progress` is told the number of segments done after each.
+    /// decoded, statistics recomputed), that the store holds nothing else, and that the columns of
+    /// records fit together. Segments are read past the caches. `progress` is told the number of segments done after each.
     pub fn verify(&self, progress: &mut dyn FnMut(u32)) -> PartReport {
         let mut report = PartReport::default();
         if let Err(problem) = self.verify_meta() {
@@ -33,7 +34,20 @@ impl Part {
         if let Err(problem) = self.verify_store(&mut report, progress) {
             report.problems.push(problem);
         }
+        if report.problems.is_empty()
+            && let Err(problem) = self.verify_records()
+        {
+            report.problems.push(problem);
+        }
         report
+    }
+
+    /// Whether the columns of each series fit together; of a part of records. Every segment is
+    /// known to be whole, so this may go through the caches.
+    fn verify_records(&self) -> Result<()> {
+        let mut records = Records::default();
+        (0..self.meta.series)
+            .try_for_each(|position| self.read_records_at(position, TimeRange::ALL, &mut records))
     }
 
     /// Every segment, and their number; an error where the store itself does not open or count.

@@ -156,6 +156,16 @@ impl Builder {
         fs.remove_dir_all(&building)
     }
 
+    /// What the part shall be, and how many series its table has.
+    pub(super) const fn plan(&self) -> (PartSpec, usize) {
+        (self.spec, self.series)
+    }
+
+    /// Puts the next segment into the store.
+    pub(super) fn put(&mut self, segment: &EncodedSegment) -> Result<()> {
+        put(&mut self.store, &mut self.segments, segment)
+    }
+
     /// Whether nothing was added: such a part must not be published.
     #[must_use]
     pub fn is_empty(&self) -> bool {

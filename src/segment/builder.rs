@@ -99,6 +99,16 @@ impl EncodedValues {
         Self { encoding, samples, value, partial, checksum, bytes }
     }
 
+    /// A column of which no statistics are kept: of records, or constant zeros that say nothing.
+    pub(super) fn without_statistics(
+        encoding: ValueEncoding,
+        samples: u32,
+        bytes: Vec<u8>,
+    ) -> Self {
+        let (partial, checksum) = (Partial::EMPTY, crc32fast::hash(&bytes));
+        Self { encoding, samples, value: 0.0, partial, checksum, bytes }
+    }
+
     /// The column of a chunk, `bytes` being its own, already checked, and none for a constant.
     pub(super) fn copied(chunk: &Chunk, partial: Partial, bytes: &[u8]) -> Self {
         let (value, checksum) = match chunk.place {
@@ -118,7 +128,7 @@ impl EncodedValues {
     fn size_bytes(&self) -> usize {
         match self.encoding {
             ValueEncoding::Constant => CONSTANT_ENTRY_BYTES,
-            ValueEncoding::Integers { .. } => CHUNK_ENTRY_BYTES + self.bytes.len(),
+            _ => CHUNK_ENTRY_BYTES + self.bytes.len(),
         }
     }
 }
@@ -208,7 +218,7 @@ impl Builder {
         self.values.extend_from_slice(&column.bytes);
         let place = match column.encoding {
             ValueEncoding::Constant => Place::Constant(column.value),
-            ValueEncoding::Integers { .. } => Place::Column {
+            _ => Place::Column {
                 offset: 0,
                 length: column.bytes.len() as u32,
                 checksum: column.checksum,

@@ -25,7 +25,8 @@ pub use encoded::{EncodedGroup, ReadEncoded, lay_segments};
 pub use merge::{Columns, merge_latest_wins};
 pub(crate) use merge::{count_below, weave_latest_wins};
 pub use reader::{ColumnKind, ColumnStats, Segment, SharedBytes};
-pub use records::Records;
+pub(crate) use records::within_bucket;
+pub use records::{Field, Records, SeriesRecords, encode_records};
 pub use source::{ChunkRef, ChunkSource, Mask, RecordFields, RecordSource, Sources};
 pub use writer::{EncodedSegment, Group, ReadValues, SegmentInfo, SegmentLimits, encode_segments};
 

@@ -9,8 +9,9 @@ use super::builder::{EncodedTimestamps, EncodedValues};
 use super::directory::{Chunk, Directory, Place, TimestampColumn};
 use super::format::{HEADER_BYTES, split};
 use super::statistics;
-use crate::aggregate::Partial;
-use crate::codec::{timestamps, values};
+use crate::aggregate::{Partial, Sketch};
+use crate::codec::values::ValueEncoding;
+use crate::codec::{partials, sketches, timestamps, values};
 use crate::error::DecodeError;
 
 /// Bytes that several readers hold: whatever owns them, cloned by reference count.
@@ -223,6 +224,37 @@ impl Segment {
         }
     }
 
+    /// Replaces `out` with the aggregates of a chunk of this segment, `chunk.samples` of them, as
+    /// [`partials::decode`] gives them: without times.
+    ///
+    /// # Errors
+    /// [`DecodeError`] where the column is damaged, or none of aggregates.
+    pub fn read_partials(&self, chunk: &Chunk, out: &mut Vec<Partial>) -> Result<(), DecodeError> {
+        let ValueEncoding::Partials { increase, .. } = chunk.encoding else {
+            return Err(other_encoding(chunk, "aggregates"));
+        };
+        partials::decode(self.bytes_of(chunk)?, chunk.samples as usize, increase, out)
+    }
+
+    /// Replaces `out` with the sketches of a chunk of this segment, `chunk.samples` of them.
+    ///
+    /// # Errors
+    /// [`DecodeError`] where the column is damaged, or none of sketches.
+    pub fn read_sketches(&self, chunk: &Chunk, out: &mut Vec<Sketch>) -> Result<(), DecodeError> {
+        if chunk.encoding != ValueEncoding::Sketches {
+            return Err(other_encoding(chunk, "sketches"));
+        }
+        sketches::decode(self.bytes_of(chunk)?, chunk.samples as usize, out)
+    }
+
+    /// The bytes of a chunk's column, verified; none of a constant.
+    fn bytes_of(&self, chunk: &Chunk) -> Result<&[u8], DecodeError> {
+        match chunk.place {
+            Place::Constant(_) => Ok(&[]),
+            Place::Column { offset, length, checksum, .. } => self.column(offset, length, checksum),
+        }
+    }
+
     /// A column's bytes, its checksum verified.
     fn column(&self, offset: u32, length: u32, found: u32) -> Result<&[u8], DecodeError> {
         let mut reader = crate::codec::bytes::Reader::new(self.bytes.as_ref());
@@ -259,7 +291,17 @@ impl Segment {
                 return Err(invalid("chunk", index, "after the one before it"));
             }
             previous = Some(chunk);
-            self.read_values(chunk, &mut values)?;
+            match chunk.encoding {
+                ValueEncoding::Partials { .. } => {
+                    self.read_partials(chunk, &mut Vec::new())?;
+                    continue;
+                }
+                ValueEncoding::Sketches => {
+                    self.read_sketches(chunk, &mut Vec::new())?;
+                    continue;
+                }
+                _ => self.read_values(chunk, &mut values)?,
+            }
             let timestamps = columns.get(chunk.timestamps as usize).map_or(&[][..], Vec::as_slice);
             // A constant's statistics are not stored.
             let derived = matches!(chunk.place, Place::Constant(_));
@@ -299,6 +341,10 @@ impl Segment {
         count(ColumnKind::Directory, "", 0, total.saturating_sub(columns_bytes));
         Ok(stats.into_values().collect())
     }
+}
+
+fn other_encoding(chunk: &Chunk, expected: &'static str) -> DecodeError {
+    invalid("value encoding of a chunk", u64::from(chunk.encoding.tag()), expected)
 }
 
 fn invalid(what: &'static str, found: u64, expected: &'static str) -> DecodeError {

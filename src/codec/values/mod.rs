@@ -5,7 +5,8 @@
 //! that a column of `i64` (`codec::integers`) stands for them exactly.
 //!
 //! ```text
-//! tag u8: bits 0-2 source, bits 3-4 stage, bit 5 exceptions follow
+//! tag u8: bits 0-2 source, bits 3-4 stage, bit 5 exceptions follow; two more sources name columns
+//!         that are none of values
 //! constant:  the bits, 8 bytes
 //! otherwise: [exceptions] · what the source needs · a column of integers
 //! ```
@@ -48,6 +49,17 @@ pub enum ValueEncoding {
         /// Whether some values are stored beside them.
         exceptions: bool,
     },
+    /// No column of values but one of aggregates (`codec::partials`), and what stands beside it.
+    Partials {
+        /// Whether increase and resets are kept.
+        increase: bool,
+        /// Whether the times of the first samples have a column of their own.
+        firsts: bool,
+        /// Whether those of the last ones have.
+        lasts: bool,
+    },
+    /// No column of values but one of sketches (`codec::sketches`).
+    Sketches,
 }
 
 impl ValueEncoding {
@@ -67,6 +79,8 @@ impl ValueEncoding {
                 (Source::Bits, Stage::Planes) => "bits_planes",
                 (Source::Bits, Stage::Huffman) => "bits_huffman",
             },
+            Self::Partials { .. } => "partials",
+            Self::Sketches => "sketches",
         }
     }
 
@@ -83,6 +97,10 @@ impl ValueEncoding {
                 };
                 source | stage.tag() << 3 | (exceptions as u8) << 5
             }
+            Self::Partials { increase, firsts, lasts } => {
+                4 | (increase as u8) << 3 | (firsts as u8) << 4 | (lasts as u8) << 5
+            }
+            Self::Sketches => 5,
         }
     }
 
@@ -91,8 +109,14 @@ impl ValueEncoding {
     /// # Errors
     /// [`DecodeError::Invalid`] where no encoding has it.
     pub fn from_tag(tag: u8) -> Result<Self, DecodeError> {
-        if tag == 0 {
-            return Ok(Self::Constant);
+        let bit = |bit: u32| tag >> bit & 1 == 1;
+        match tag {
+            0 => return Ok(Self::Constant),
+            5 => return Ok(Self::Sketches),
+            _ if tag & 0b111 == 4 && tag >> 6 == 0 => {
+                return Ok(Self::Partials { increase: bit(3), firsts: bit(4), lasts: bit(5) });
+            }
+            _ => {}
         }
         let invalid = DecodeError::Invalid {
             what: "value encoding",
@@ -109,7 +133,7 @@ impl ValueEncoding {
         if tag >> 6 != 0 {
             return Err(invalid);
         }
-        Ok(Self::Integers { source, stage, exceptions: tag >> 5 == 1 })
+        Ok(Self::Integers { source, stage, exceptions: bit(5) })
     }
 }
 
@@ -164,12 +188,22 @@ pub fn decode(
     check_count(count)?;
     out.clear();
     let mut reader = Reader::new(bytes);
-    let ValueEncoding::Integers { source, stage, exceptions } = encoding else {
-        if count > 0 {
-            let value = f64::from_bits(reader.u64()?);
-            out.resize(count, value);
+    let (source, stage, exceptions) = match encoding {
+        ValueEncoding::Integers { source, stage, exceptions } => (source, stage, exceptions),
+        ValueEncoding::Constant => {
+            if count > 0 {
+                let value = f64::from_bits(reader.u64()?);
+                out.resize(count, value);
+            }
+            return reader.finish("constant column");
         }
-        return reader.finish("constant column");
+        ValueEncoding::Partials { .. } | ValueEncoding::Sketches => {
+            return Err(DecodeError::Invalid {
+                what: "value encoding",
+                found: u64::from(encoding.tag()),
+                expected: "one of numbers",
+            });
+        }
     };
     let exceptions =
         if exceptions { Some(exceptions::Exceptions::read(&mut reader, count)?) } else { None };
