@@ -8,6 +8,7 @@
 mod arguments;
 mod chart;
 mod demo;
+mod evidence;
 mod export;
 mod figures;
 mod import;

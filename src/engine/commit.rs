@@ -16,7 +16,7 @@ use super::ingest::elapsed_nanos;
 use super::partition::{self, Column};
 use super::receipt::Promise;
 use super::recovery::open_part;
-use super::shared::{Counters, Shared, View};
+use super::shared::{Counters, Shared};
 use crate::catalog::{Catalog, PartEntry};
 use crate::error::{Error, Result};
 use crate::head::{FrozenGroup, Snapshot};
@@ -119,6 +119,7 @@ pub(super) fn panicked(thread: &'static str, panic: &(dyn std::any::Any + Send))
 /// Commits a frozen head: after this its samples are in parts, and its log files may go.
 pub(super) fn commit(shared: &Shared, head: &Snapshot) -> Result<()> {
     let Some(watermark) = head.last_sequence() else { return Ok(()) };
+    shared.make_room()?;
     let entries = write_parts(shared, head, watermark)?;
     let parts = open_parts(shared, &entries)?;
     let make = |catalog: &Catalog| catalog.with_added(&entries, watermark);
@@ -174,7 +175,10 @@ fn write_class(
     members: &[Members<'_>],
     watermark: u64,
 ) -> Result<Vec<PartEntry>> {
-    let View { catalog, parts, .. } = shared.live.view();
+    let (catalog, parts) = {
+        let state = shared.live.read();
+        (Arc::clone(&state.catalog), Arc::clone(&state.parts))
+    };
     let columns: Vec<Column<'_>> = members
         .iter()
         .map(|Members { group, series }| Column {

@@ -53,6 +53,15 @@ impl Reason {
         Self::OverBudget,
     ];
 
+    /// The reason of an error that keeps samples out for want of room.
+    pub(super) const fn of(error: &Error) -> Option<Self> {
+        match error {
+            Error::DiskFull { .. } => Some(Self::DiskFull),
+            Error::OverBudget { .. } => Some(Self::OverBudget),
+            _ => None,
+        }
+    }
+
     /// The reason's name in snake case.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -148,9 +148,12 @@ impl Ingest {
         if batches.is_empty() && self.log.pending_bytes() == 0 {
             return Ok(());
         }
-        if self.shared.disk_full.load(Ordering::Relaxed) && !batches.is_empty() {
-            self.shared.gate.refusals.count(Reason::DiskFull, samples(batches));
-            return Err(self.shared.disk_full_error());
+        let room = if batches.is_empty() { Ok(()) } else { self.shared.check_room() };
+        if let Err(error) = room {
+            if let Some(reason) = Reason::of(&error) {
+                self.shared.gate.refusals.count(reason, samples(batches));
+            }
+            return Err(error);
         }
         self.log_and_apply(batches)
     }
@@ -181,10 +184,13 @@ impl Ingest {
         self.latch(written)?;
         self.unsynced_since.get_or_insert_with(Instant::now);
         let mut state = self.shared.live.write();
+        let late = state.head.late_samples();
         for (batch, &sequence) in batches.iter().zip(&sequences) {
             apply(&mut state.head, &batch.rows, sequence);
         }
+        let late = state.head.late_samples() - late;
         drop(state);
+        Counters::add(&self.shared.counters.late_samples, late);
         self.head_since.get_or_insert_with(Instant::now);
         Counters::add(&self.shared.counters.samples, samples(batches));
         Counters::add(&self.shared.counters.batches, batches.len() as u64);
@@ -264,7 +270,7 @@ impl Ingest {
 
     /// Asks for the free space now and then; refuses writes while there is too little.
     fn check_space(&mut self) {
-        let full = self.shared.disk_full.load(Ordering::Relaxed);
+        let full = self.shared.check_room().is_err();
         let first = self.space.log_bytes == 0 && self.log.next_sequence() == 1;
         if self.space.checked.elapsed() < SPACE_CHECK_INTERVAL
             && self.space.log_bytes < SPACE_CHECK_BYTES
@@ -278,6 +284,7 @@ impl Ingest {
         let free = self.shared.fs.free_bytes(&self.shared.dir).unwrap_or(u64::MAX);
         let full = free < self.shared.options.free_bytes_min;
         self.shared.disk_full.store(full, Ordering::Relaxed);
+        self.shared.check_budget();
     }
 
     fn finish(mut self, freeze: bool) -> Result<()> {

@@ -33,6 +33,7 @@ mod gate;
 mod health;
 mod ingest;
 mod ledger;
+mod maintenance;
 mod partition;
 mod receipt;
 mod recovery;
@@ -52,23 +53,26 @@ use std::thread::JoinHandle;
 pub use delete::DeleteReport;
 pub use gate::{Reason, Refusal};
 pub(crate) use ledger::Pinned;
+pub use maintenance::{CompactReport, CompactScope, MaintenanceStep, RetentionReport, TaskReport};
 pub use receipt::{Accepted, Receipt};
 pub use recovery::Recovery;
 pub use snapshot::{CopyStep, SnapshotOptions, SnapshotReport, restore, restore_in};
-pub use stats::{PartStats, Stats};
+pub use stats::{PartStats, Stats, TierStats};
 pub use verify::{Problem, VerifyReport, VerifyStep};
 pub use writer::{ScrapeHandle, SeriesHandle, Writer};
 
 use crate::error::{Error, ReadOnlyCause, Result};
 use crate::fs::{Fs, FsLock, RealFs};
 use crate::model::{Metadata, Selector, Series, SeriesId};
-use crate::options::Options;
-use crate::query::{self, Answer, Request, SampleRequest, SeriesSamples};
+use crate::options::{Maintenance, Options};
+use crate::query::{self, Answer, Function, GroupKey, Loss, Request, SampleRequest, SeriesSamples};
+use crate::segment::Sources;
 use crate::time::{Clock, SystemClock, TimeRange, Timestamp};
 use crate::wal;
 use channel::{Message, Outlet};
 use commit::Committer;
 use ingest::Ingest;
+use maintenance::Background;
 use receipt::Promise;
 use shared::Shared;
 
@@ -96,6 +100,7 @@ pub struct Engine {
     shared: Arc<Shared>,
     outlet: Outlet,
     ingest: Option<JoinHandle<Result<()>>>,
+    background: Option<Background>,
     /// What the ingest thread does with the head when it is told to close.
     freeze_on_close: Arc<AtomicBool>,
     recovery: Recovery,
@@ -132,6 +137,7 @@ impl Engine {
             shared: Arc::clone(&shared),
             outlet,
             ingest: None,
+            background: None,
             freeze_on_close: Arc::clone(&freeze_on_close),
             recovery: opened.recovery,
             _lock: opened.lock,
@@ -155,6 +161,10 @@ impl Engine {
             .spawn(run)
             .map_err(|error| Error::io("start a thread for", "icecore-ingest", error))?;
         engine.ingest = Some(thread);
+        let maintenance = engine.options().maintenance;
+        if let Maintenance::Background { interval, cpu_share } = maintenance {
+            engine.background = Some(Background::start(engine.maintainer(), interval, cpu_share)?);
+        }
         Ok(engine)
     }
 
@@ -242,6 +252,8 @@ impl Engine {
 
     fn end(&mut self) -> Result<()> {
         let Some(thread) = self.ingest.take() else { return Ok(()) };
+        // It may wait for a freeze, so it ends before what freezes.
+        self.background = None;
         // First the flag: what a writer sent behind the word would be lost without a sound.
         self.shared.health.close();
         // An error means that the thread has ended by itself.
@@ -264,22 +276,7 @@ impl Engine {
         let mut found = self.select(selector);
         if range != TimeRange::ALL {
             let sources = self.shared.live.view().sources();
-            let mut chunks = Vec::new();
-            let mut failed = None;
-            found.retain(|&(id, _)| {
-                let mut all = sources.samples.iter();
-                all.any(|source| {
-                    delete::holds(&**source, id, range, &sources.masks, &mut chunks).unwrap_or_else(
-                        |error| {
-                            failed = Some(error);
-                            false
-                        },
-                    )
-                })
-            });
-            if let Some(error) = failed {
-                return Err(error);
-            }
+            query::retain_held(&mut found, range, &sources)?;
         }
         Ok(found)
     }
@@ -339,7 +336,8 @@ impl Engine {
         query::for_each_run(request, &series, &sources, visit)
     }
 
-    /// Answers a windowed aggregation over the series that the selector names, in parallel.
+    /// Answers a windowed aggregation over the series that the selector names, in parallel, from
+    /// the coarsest tiers that answer exactly (see [`query::TierChoice`]).
     ///
     /// # Errors
     /// [`Error::Limit`], [`Error::Deadline`], [`Error::Cancelled`], [`Error::InvalidArgument`];
@@ -347,7 +345,38 @@ impl Engine {
     pub fn query(&self, selector: &Selector, request: &Request) -> Result<Answer> {
         let series = self.select(selector);
         let sources = self.shared.live.view().sources();
-        self.shared.pool.install(|| query::execute(request, &series, &sources))
+        self.shared.pool.install(|| {
+            let mut answer = query::execute(request, &series, &sources)?;
+            if request.losses {
+                answer.evidence.losses = Some(self.losses(request, &sources)?);
+            }
+            Ok(answer)
+        })
+    }
+
+    /// What came late or was refused in the request's range, as the engine's own metrics tell.
+    fn losses(&self, request: &Request, sources: &Sources) -> Result<Vec<Loss>> {
+        let mut losses = Vec::new();
+        for metric in self_metrics::LOSSES {
+            let selector = Selector::metric(metric)?;
+            let series = self.select(&selector);
+            let request = Request {
+                deadline: request.deadline,
+                cancel: request.cancel.clone(),
+                ..Request::new(request.range, vec![Function::Increase])
+            };
+            let answer = query::execute(&request, &series, sources)?;
+            losses.extend(answer.groups.iter().filter_map(|group| {
+                let GroupKey::Series(series) = &group.key else { return None };
+                let samples = *group.values.first()?.first()?;
+                let reason = match series.label("reason") {
+                    "" => "late",
+                    reason => reason,
+                };
+                (samples > 0.0).then(|| Loss { reason: reason.to_owned(), samples })
+            }));
+        }
+        Ok(losses)
     }
 
     /// Samples refused so far in this run, by reason.

@@ -8,6 +8,7 @@
 
 use std::ops::Range;
 
+use crate::compaction::Timeline;
 use crate::options::PARTITION_FACTOR_MAX;
 use crate::time::{TimeRange, Timestamp};
 
@@ -46,7 +47,11 @@ pub(super) fn windows(
     existing: &[TimeRange],
 ) -> Vec<TimeRange> {
     let longest = partition_ns.saturating_mul(PARTITION_FACTOR_MAX);
-    let cut = Cut { columns, partition_ns, existing };
+    let count = |window| {
+        let held = columns.iter().map(|column| (column.rows(window).len() as u64, column.series));
+        Density::of(held)
+    };
+    let cut = Cut { count: &count, partition_ns, existing };
     let mut windows = Vec::new();
     let mut from = columns.iter().filter_map(|column| column.timestamps.first()).min().copied();
     while let Some(first) = from {
@@ -65,9 +70,53 @@ fn aligned(timestamp: i64, length: i64) -> TimeRange {
     TimeRange::new(clamp(start), clamp(start + i128::from(length)))
 }
 
+/// These windows, each cut by how densely its samples stand, as [`windows`] would have, had it
+/// known all of them: a store that was closed every hour saw few at a time. Those without samples
+/// are left out.
+pub(super) fn resplit(
+    windows: &[TimeRange],
+    timelines: &[Timeline],
+    partition_ns: i64,
+) -> Vec<TimeRange> {
+    let count = |window: TimeRange| {
+        let held = timelines.iter().map(|timeline| {
+            let from = timeline.cells.partition_point(|cell| cell.start < window.start.0);
+            let cells = timeline.cells.iter().skip(from);
+            let cells = cells.take_while(|cell| window.contains(Timestamp(cell.start)));
+            (cells.map(|cell| cell.samples).sum(), timeline.series)
+        });
+        Density::of(held)
+    };
+    let cut = Cut { count: &count, partition_ns, existing: &[] };
+    let mut out = Vec::new();
+    windows.iter().for_each(|&window| cut.split(window, &mut out));
+    out
+}
+
+/// A window's length, nanoseconds.
+pub(super) fn length(window: &TimeRange) -> i128 {
+    i128::from(window.end.0) - i128::from(window.start.0)
+}
+
+/// What a window holds.
+#[derive(Debug, Clone, Copy, Default)]
+struct Density {
+    series: u64,
+    samples: u64,
+}
+
+impl Density {
+    /// Of samples, each of so many series.
+    fn of(held: impl Iterator<Item = (u64, u64)>) -> Self {
+        held.filter(|&(samples, _)| samples > 0).fold(Self::default(), |sum, (samples, series)| {
+            Self { series: sum.series + series, samples: sum.samples + samples * series }
+        })
+    }
+}
+
 /// What windows are cut by.
 struct Cut<'a> {
-    columns: &'a [Column<'a>],
+    count: &'a dyn Fn(TimeRange) -> Density,
     partition_ns: i64,
     existing: &'a [TimeRange],
 }
@@ -76,22 +125,14 @@ impl Cut<'_> {
     /// Halves the window until it is one of the existing, or short enough for what it holds and
     /// around none of them.
     fn split(&self, window: TimeRange, out: &mut Vec<TimeRange>) {
-        let (mut series, mut samples) = (0, 0);
-        for column in self.columns {
-            let rows = column.rows(window).len() as u64;
-            if rows > 0 {
-                series += column.series;
-                samples += rows * column.series;
-            }
-        }
+        let Density { series, samples } = (self.count)(window);
         if series == 0 {
             return;
         }
         let lies_in = |other: &TimeRange| window.start <= other.start && other.end <= window.end;
         let around = self.existing.iter().any(|other| *other != window && lies_in(other));
         let fits = samples <= series * SAMPLES_PER_SERIES || self.existing.contains(&window);
-        let length = i128::from(window.end.0) - i128::from(window.start.0);
-        let half = length / 2;
+        let half = length(&window) / 2;
         if fits && !around || half < i128::from(self.partition_ns) {
             out.push(window);
             return;

@@ -12,6 +12,7 @@ use super::commit::commit;
 use super::gate::Gate;
 use super::health::Health;
 use super::ledger::{self, Ledger};
+use super::maintenance::Upkeep;
 use super::shared::{Counters, EngineToken, Groups, Live, Shared, parts_dir};
 use crate::catalog::{self, Catalog, PartEntry};
 use crate::error::{DecodeError, Error, Result};
@@ -86,6 +87,7 @@ pub(super) fn open(dir: &Path, options: Options, environment: Environment) -> Re
         groups: Groups::default(),
         cache,
         ledger: Ledger::new(&catalog),
+        upkeep: Upkeep::default(),
         live: Live::new(catalog, opened, masks),
         counters: Counters::default(),
         changed_metrics: Mutex::default(),

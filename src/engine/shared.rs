@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGua
 use super::gate::Gate;
 use super::health::Health;
 use super::ledger::Ledger;
+use super::maintenance::Upkeep;
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::fs::Fs;
@@ -16,7 +17,8 @@ use crate::index::Index;
 use crate::model::{Series, SeriesId};
 use crate::options::Options;
 use crate::part::{Layout, Part, PartCache};
-use crate::segment::{ChunkSource, Mask, Sources};
+use crate::retention::{DropCause, Dropped};
+use crate::segment::{ChunkSource, Mask, RecordSource, Sources};
 use crate::time::Clock;
 
 /// Tells the handles of one open engine from those of another: ids mean nothing elsewhere.
@@ -46,6 +48,7 @@ pub(super) struct Shared {
     pub(super) cache: Arc<PartCache>,
     pub(super) live: Live,
     pub(super) ledger: Ledger,
+    pub(super) upkeep: Upkeep,
     pub(super) counters: Counters,
     /// Metrics whose metadata the log has yet to be told. A set, not a message in the channel:
     /// telling never waits, and it holds no more than there are metrics.
@@ -59,16 +62,42 @@ pub(super) struct Shared {
 pub(super) struct Counters {
     pub(super) batches: AtomicU64,
     pub(super) samples: AtomicU64,
+    pub(super) late_samples: AtomicU64,
     pub(super) log_bytes: AtomicU64,
     pub(super) syncs: AtomicU64,
     pub(super) sync_nanos: AtomicU64,
     pub(super) freezes: AtomicU64,
     pub(super) commit_nanos: AtomicU64,
+    pub(super) maintenance_tasks: AtomicU64,
+    pub(super) maintenance_failures: AtomicU64,
+    pub(super) maintenance_samples: AtomicU64,
+    pub(super) maintenance_bytes_read: AtomicU64,
+    pub(super) maintenance_bytes_written: AtomicU64,
+    /// Of parts that retention dropped, in the order of [`DROP_CAUSES`].
+    dropped_bytes: [AtomicU64; 3],
 }
+
+const DROP_CAUSES: [&str; 3] = ["expired", "covered", "oldest"];
 
 impl Counters {
     pub(super) fn add(counter: &AtomicU64, amount: u64) {
         counter.fetch_add(amount, Ordering::Relaxed);
+    }
+
+    pub(super) fn add_dropped(&self, dropped: &Dropped) {
+        let [expired, covered, oldest] = &self.dropped_bytes;
+        let counter = match dropped.cause {
+            DropCause::Expired { .. } => expired,
+            DropCause::Covered { .. } => covered,
+            DropCause::Oldest => oldest,
+        };
+        Self::add(counter, dropped.bytes);
+    }
+
+    /// Bytes dropped in this run, by cause.
+    pub(super) fn dropped_bytes(&self) -> [(&'static str, u64); 3] {
+        let mut bytes = self.dropped_bytes.iter().map(|bytes| bytes.load(Ordering::Relaxed));
+        DROP_CAUSES.map(|cause| (cause, bytes.next().unwrap_or(0)))
     }
 }
 
@@ -98,10 +127,16 @@ impl Shared {
     /// Why no write can be taken now.
     pub(super) fn check_writable(&self) -> Result<()> {
         self.health.check_writable()?;
+        self.check_room()
+    }
+
+    /// # Errors
+    /// [`Error::DiskFull`], [`Error::OverBudget`].
+    pub(super) fn check_room(&self) -> Result<()> {
         if self.disk_full.load(Ordering::Relaxed) {
             return Err(self.disk_full_error());
         }
-        Ok(())
+        self.over_budget().map_or(Ok(()), Err)
     }
 
     /// Has the log told of a metric's metadata with its next group.
@@ -224,15 +259,24 @@ impl Live {
 impl View {
     /// Every source, in no order; their ranks order the writes.
     pub(super) fn sources(&self) -> Sources {
-        let mut samples: Vec<Arc<dyn ChunkSource>> = Vec::with_capacity(self.parts.len() + 2);
-        for part in self.parts.iter().filter(|part| part.meta().layout == Layout::Samples) {
-            samples.push(Arc::clone(part) as Arc<dyn ChunkSource>);
-        }
+        let mut sources = sources_of(&self.parts, &self.masks);
         for head in self.frozen.iter().chain([&self.head]) {
             if head.samples() > 0 {
-                samples.push(Arc::clone(head) as Arc<dyn ChunkSource>);
+                sources.samples.push(Arc::clone(head) as Arc<dyn ChunkSource>);
             }
         }
-        Sources { samples, masks: self.masks.to_vec(), ..Sources::default() }
+        sources
     }
+}
+
+/// Parts as readers see them, and what deletes mask of them.
+pub(super) fn sources_of(parts: &[Arc<Part>], masks: &[Mask]) -> Sources {
+    let mut sources = Sources { masks: masks.to_vec(), ..Sources::default() };
+    for part in parts {
+        match part.meta().layout {
+            Layout::Samples => sources.samples.push(Arc::clone(part) as Arc<dyn ChunkSource>),
+            Layout::Records => sources.records.push(Arc::clone(part) as Arc<dyn RecordSource>),
+        }
+    }
+    sources
 }

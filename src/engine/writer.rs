@@ -187,7 +187,7 @@ impl Writer {
     /// # Errors
     /// [`Error::InvalidArgument`] where the lengths differ, the handle is another engine's, or
     /// the batch is larger than the whole channel (or 32 MiB); [`Error::ReadOnly`],
-    /// [`Error::DiskFull`], [`Error::Closed`] where nothing can be written.
+    /// [`Error::DiskFull`], [`Error::OverBudget`], [`Error::Closed`] where nothing can be written.
     pub fn append_column(
         &self,
         series: &SeriesHandle,
@@ -308,11 +308,11 @@ impl Writer {
         Err(Error::InvalidArgument { what: "series handle", reason })
     }
 
-    /// Counts the samples that the guard of the disk keeps out.
+    /// Counts the samples that the guard of the disk or the byte budget keeps out.
     fn check_writable(&self, offered: u64) -> Result<()> {
         self.shared.check_writable().inspect_err(|error| {
-            if let Error::DiskFull { .. } = error {
-                self.shared.gate.refusals.count(Reason::DiskFull, offered);
+            if let Some(reason) = Reason::of(error) {
+                self.shared.gate.refusals.count(reason, offered);
             }
         })
     }
