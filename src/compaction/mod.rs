@@ -9,12 +9,15 @@ pub mod plan;
 
 mod batch;
 mod density;
+mod dirty;
+mod downsample;
 mod inputs;
 mod merge;
 mod survey;
 mod weave;
 
 pub use density::{Cell, Timeline, timelines};
+pub use downsample::downsample;
 pub use merge::{MergeSpec, Pause, merge_samples};
 
 #[cfg(test)]
