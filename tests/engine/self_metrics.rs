@@ -81,8 +81,8 @@ fn every_refusal_is_counted_under_its_reason_in_a_series() {
             interval: Duration::from_secs(9),
         }],
         rate: Some(RateLimit { samples_per_second: 1, burst_samples: 40 }),
-        // Two of ours beyond the engine's own 21.
-        series_max: 23,
+        // Two of ours beyond the engine's own 31.
+        series_max: 33,
     };
     let (engine, _) = in_memory(Options { self_metrics: Some(INTERVAL), gate, ..options() });
     let writer = engine.writer("w");
@@ -109,6 +109,7 @@ fn every_refusal_is_counted_under_its_reason_in_a_series() {
         (Reason::ChannelFull, 0),
         (Reason::DiskFull, 0),
         (Reason::SeriesLimit, 6),
+        (Reason::OverBudget, 0),
     ];
     assert_eq!(engine.refusals(), expected);
     for (reason, samples) in expected {
