@@ -108,8 +108,8 @@ const OPERATIONS: [(&str, Operation); 7] = [
         engine.delete(&Selector::parse("m{i=~\"[01]\"}").unwrap(), range).map(drop)
     }),
     ("purges", maintain),
-    ("more samples, and retention", |engine| append(engine, 2, END - 1..END)),
-    ("everything merged", |engine| {
+    ("more samples", |engine| append(engine, 2, END - 1..END)),
+    ("retention, and everything merged", |engine| {
         engine.compact(CompactScope::All, &CancelToken::new(), &mut |_| ()).map(drop)
     }),
 ];
