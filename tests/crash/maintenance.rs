@@ -18,7 +18,10 @@ use crate::support::fault_fs::{Fault, SimFs};
 
 const SECOND: i64 = 1_000_000_000;
 const SERIES: usize = 3;
-const END: i64 = 600;
+/// Second of the first sample: the windows of so few samples are half an hour long, and one ends at
+/// 1,920.
+const BASE: i64 = 1620;
+const END: i64 = 2460;
 
 fn open(fs: &SimFs) -> icecore::Result<Engine> {
     let options = Options {
@@ -73,7 +76,7 @@ fn answers(engine: &Engine) -> Answers {
             assert!(twice.is_none());
         }
     }
-    let range = TimeRange::new(Timestamp(0), Timestamp::from_secs(END));
+    let range = TimeRange::new(Timestamp::from_secs(BASE), Timestamp::from_secs(END));
     let functions = vec![Function::Count, Function::Sum, Function::Min, Function::Last];
     let mut request = Request::new(range, functions);
     request.step = Some(Duration::from_secs(60));
@@ -101,14 +104,17 @@ type Operation = fn(&Engine) -> icecore::Result<()>;
 /// What each changes is seen whole or not at all.
 const OPERATIONS: [(&str, Operation); 7] = [
     ("compaction and tiers", maintain),
-    ("late samples", |engine| append(engine, 1, (205..215).chain(401..403))),
+    ("late samples", |engine| {
+        append(engine, 1, (BASE + 205..BASE + 215).chain(BASE + 401..BASE + 403))
+    }),
     ("patches", maintain),
     ("a delete", |engine| {
-        let range = TimeRange::new(Timestamp::from_secs(250), Timestamp::from_secs(333));
+        let range =
+            TimeRange::new(Timestamp::from_secs(BASE + 250), Timestamp::from_secs(BASE + 333));
         engine.delete(&Selector::parse("m{i=~\"[01]\"}").unwrap(), range).map(drop)
     }),
     ("purges", maintain),
-    ("more samples", |engine| append(engine, 2, END - 1..END)),
+    ("more samples", |engine| append(engine, 2, END - 60..END)),
     ("retention, and everything merged", |engine| {
         engine.compact(CompactScope::All, &CancelToken::new(), &mut |_| ()).map(drop)
     }),
@@ -118,15 +124,16 @@ const OPERATIONS: [(&str, Operation); 7] = [
 fn prepared() -> SimFs {
     let fs = SimFs::new();
     let engine = open(&fs).unwrap();
-    for start in (0..300).step_by(50) {
+    for start in (BASE..BASE + 300).step_by(50) {
         for series in 0..SERIES {
             append(&engine, series, (start..start + 50).step_by(2)).unwrap();
         }
-        append(&engine, 0, (start / 2 + 1..start / 2 + 9).step_by(4)).unwrap();
+        let late = (start + BASE) / 2 + 1;
+        append(&engine, 0, (late..late + 8).step_by(4)).unwrap();
         engine.freeze().unwrap();
     }
     for series in 0..SERIES {
-        append(&engine, series, (300..420).step_by(3)).unwrap();
+        append(&engine, series, (BASE + 300..BASE + 420).step_by(3)).unwrap();
     }
     engine.close().unwrap();
     fs
