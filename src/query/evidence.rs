@@ -8,7 +8,6 @@ use std::sync::{Mutex, PoisonError};
 
 use super::plan::SeriesPlan;
 use super::ranges::{Ranges, intersection};
-use crate::aggregate::SKETCH_RELATIVE_ERROR;
 use crate::time::{Tier, TimeRange};
 
 /// What an answer stands on; the same for every number of threads.
@@ -135,7 +134,6 @@ pub(crate) struct Tally {
     gaps: BTreeMap<Tier, Ranges>,
     samples: ChunkTally,
     pub(crate) dirty_buckets: u64,
-    pub(crate) from_sketches: bool,
 }
 
 impl Tally {
@@ -184,7 +182,6 @@ impl Tally {
         }
         self.chunks(&other.samples);
         self.dirty_buckets += other.dirty_buckets;
-        self.from_sketches |= other.from_sketches;
     }
 }
 
@@ -197,7 +194,8 @@ impl Ledger {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).add(tally);
     }
 
-    /// The evidence of a query over `series` series in `range`, once all tasks have ended.
+    /// The evidence of a query over `series` series in `range`, once all tasks have ended; whether
+    /// quantiles came from sketches, and what was left out, others know.
     pub(crate) fn evidence(self, series: usize, range: TimeRange) -> Evidence {
         let tally = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
         let samples = tally.samples.inputs.iter().filter(|read| **read).count() as u64;
@@ -218,7 +216,7 @@ impl Ledger {
             chunks_decoded: tally.samples.decoded,
             samples_decoded: tally.samples.samples,
             dirty_buckets: tally.dirty_buckets,
-            quantile_relative_error: if tally.from_sketches { SKETCH_RELATIVE_ERROR } else { 0.0 },
+            quantile_relative_error: 0.0,
             gaps: gaps.collect(),
             cut_short: None,
             losses: None,

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
 
@@ -14,7 +15,7 @@ use super::meter::Meter;
 use super::request::{Grouping, Request};
 use super::walk::Walker;
 use super::windows::Windows;
-use crate::aggregate::Needs;
+use crate::aggregate::{Needs, SKETCH_RELATIVE_ERROR};
 use crate::error::{Error, Result};
 use crate::model::{Series, SeriesId};
 use crate::segment::Sources;
@@ -56,6 +57,7 @@ pub fn execute(
         meter: &meter,
         plan: &plan,
         cut_short: request.cut_short,
+        sketched: AtomicBool::new(false),
     };
     let (inputs, ledger) = (Inputs::new(sources), Ledger::default());
     let folded: Vec<Folded> = plan
@@ -67,7 +69,12 @@ pub fn execute(
         )
         .collect::<Result<_>>()?;
     let (groups, cut_short) = task.merge(folded)?;
-    let evidence = Evidence { cut_short, ..ledger.evidence(series.len(), windows.range()) };
+    let sketched = task.sketched.into_inner();
+    let evidence = Evidence {
+        quantile_relative_error: if sketched { SKETCH_RELATIVE_ERROR } else { 0.0 },
+        cut_short,
+        ..ledger.evidence(series.len(), windows.range())
+    };
     Ok(Answer { windows, functions: request.functions.clone(), groups, evidence })
 }
 
@@ -179,6 +186,8 @@ struct Task<'a> {
     meter: &'a Meter,
     plan: &'a Plan,
     cut_short: bool,
+    /// Whether the quantiles of some group come from sketches.
+    sketched: AtomicBool,
 }
 
 impl Task<'_> {
@@ -279,6 +288,9 @@ impl Task<'_> {
         let Some(key) = self.plan.keys.get(group).filter(|_| !row.is_empty()) else {
             return Ok(None);
         };
+        if row.is_sketched() {
+            self.sketched.store(true, Ordering::Relaxed);
+        }
         let columns = how(row, &self.windows, self.functions, self.meter)?;
         let (covered, Finished { counts, values }) = (row.covered(), columns);
         Ok(Some(Group { key: key.clone(), covered, counts, values }))

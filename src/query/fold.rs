@@ -77,6 +77,11 @@ impl Row {
         self.reserved
     }
 
+    /// Whether some of its quantiles come from sketches.
+    pub(crate) fn is_sketched(&self) -> bool {
+        !self.sketches.is_empty()
+    }
+
     /// How much of the range its series cover.
     pub(crate) fn covered(&self) -> Covered {
         let Coverage { least, sum, series } = self.coverage;

@@ -17,6 +17,7 @@ mod clock;
 mod concurrency;
 mod delete;
 mod disk_full;
+mod distributions;
 mod durability;
 mod gate;
 mod later_write_wins;

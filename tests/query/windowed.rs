@@ -47,7 +47,7 @@ impl Written {
     }
 }
 
-fn value() -> impl Strategy<Value = f64> {
+pub fn value() -> impl Strategy<Value = f64> {
     prop_oneof![
         // Counters that reset and gauges; thirds so that sums round.
         20 => (-20_i32..60).prop_map(f64::from),
@@ -91,7 +91,7 @@ fn functions() -> impl Strategy<Value = Vec<Function>> {
     prop::sample::subsequence(all, 1..=all_length)
 }
 
-fn grouping() -> impl Strategy<Value = Grouping> {
+pub fn grouping() -> impl Strategy<Value = Grouping> {
     let labels = |labels: &[&str]| Grouping::Labels(labels.iter().map(|&l| l.into()).collect());
     prop_oneof![
         Just(Grouping::Series),
