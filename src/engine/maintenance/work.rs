@@ -262,7 +262,8 @@ impl Shared {
         };
         let (replaced, last_purged) = match task {
             Task::Patch { tier, window, .. } | Task::Downsample { tier, window, .. } => {
-                let (sources, policy) = (sources_of(&view.parts, &view.masks), &self.options.policy);
+                let (sources, policy) =
+                    (sources_of(&view.parts, &view.masks), &self.options.policy);
                 let series = self.series_within(view, *tier, *window);
                 let written =
                     downsample(task, &sources, &series, policy, &spec, &mut next_id, pause)?;
@@ -276,9 +277,7 @@ impl Shared {
         let windows = self.windows_of(&inputs, view, pause)?;
         let first = inputs.first().map(|part| (part.meta().tier, part.meta().layout));
         outcome.written = match first.unwrap_or_default() {
-            (_, Layout::Samples) => {
-                merge_samples(&inputs, &windows, &spec, &mut next_id, pause)?
-            }
+            (_, Layout::Samples) => merge_samples(&inputs, &windows, &spec, &mut next_id, pause)?,
             (tier, Layout::Records) => {
                 if !tier.is_raw() {
                     // Deletes are taken in by patches, which are among the inputs.
