@@ -156,6 +156,12 @@ impl Sketch {
         self.zero == 0 && self.positive.is_empty() && self.negative.is_empty()
     }
 
+    /// Its bins of either sign together.
+    #[must_use]
+    pub fn bins(&self) -> usize {
+        self.positive.len() + self.negative.len()
+    }
+
     /// Bytes of its bins.
     pub(crate) fn heap_bytes(&self) -> usize {
         (self.positive.capacity() + self.negative.capacity()) * size_of::<Bin>()

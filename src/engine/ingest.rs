@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::channel::{Batch, Inlet, Message, Rows};
 use super::commit::{Committer, Job};
+use super::distribution::Collector;
 use super::gate::Reason;
 use super::receipt::Promise;
 use super::self_metrics::SelfMetrics;
@@ -37,6 +38,7 @@ pub(super) struct Ingest {
     log: wal::Writer,
     committer: Committer,
     self_metrics: Option<SelfMetrics>,
+    collector: Collector,
     unsynced_since: Option<Instant>,
     head_since: Option<Instant>,
     space: SpaceGuard,
@@ -70,7 +72,9 @@ impl Ingest {
             shared.options.self_metrics.map(|every| SelfMetrics::new(&shared, every));
         let head_since = (!shared.live.read().head.is_empty()).then_some(now);
         let space = SpaceGuard { checked: now, log_bytes: 0 };
+        let collector = Collector::new(&shared);
         let mut ingest = Self {
+            collector,
             shared,
             inlet,
             log,
@@ -88,6 +92,9 @@ impl Ingest {
     pub(super) fn run(mut self, freeze_on_close: impl Fn() -> bool) -> Result<()> {
         loop {
             let mut work = self.receive();
+            self.check_space();
+            let waited_for = work.close || !work.syncs.is_empty() || !work.freezes.is_empty();
+            work.batches.extend(self.collector.due(&self.shared, waited_for));
             if let Some(metrics) = &mut self.self_metrics {
                 work.batches.extend(metrics.due(&self.shared, self.inlet.len(), work.close));
             }
@@ -122,7 +129,6 @@ impl Ingest {
 
     fn process(&mut self, work: Work) {
         let Work { batches, bytes, syncs, freezes, .. } = work;
-        self.check_space();
         let logged = self.take_in(&batches);
         self.inlet.release(bytes);
         let wants_sync = !syncs.is_empty()
@@ -333,6 +339,10 @@ fn push(log: &mut wal::Writer, shared: &Shared, rows: &Rows) -> Result<u64> {
             declare(log, shared, *series)?;
             log.push_column(*series, timestamps, values)
         }
+        Rows::Distribution { series, timestamp, distribution } => {
+            declare(log, shared, *series)?;
+            log.push_distribution(*series, *timestamp, distribution)
+        }
     }
 }
 
@@ -363,6 +373,9 @@ fn apply(head: &mut Head, rows: &Rows, sequence: u64) {
         }
         Rows::Column { series, timestamps, values } => {
             head.append_column(*series, timestamps, values, sequence);
+        }
+        Rows::Distribution { series, timestamp, distribution } => {
+            head.put_distribution(*series, *timestamp, Arc::clone(distribution), sequence);
         }
     }
 }

@@ -14,6 +14,7 @@ mod channel;
 mod clock;
 mod concurrency;
 mod disk_full;
+mod distributions;
 mod durability;
 mod gate;
 mod later_write_wins;

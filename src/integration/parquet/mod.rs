@@ -1,13 +1,15 @@
 //! Parquet out: what DuckDB, pandas and Spark read without asking icecore.
 //!
-//! Owns: the columns ([`Rows`]), one file written, verified and published ([`Table`]), and how an
-//! archive's directories are named ([`partitions`]). Does not own: which samples go there.
+//! Owns: the columns ([`Rows`]), one file written, verified and published ([`Table`]), how
+//! directories are named ([`partitions`]), and the archive made of these ([`ParquetArchive`]). Does
+//! not own: which parts go there, and when.
 //!
 //! Every row has `series` (the whole identity as text, to group and pivot by), `metric`, and
 //! `labels` as a map; then `timestamp` and `value`, or the fields of a record. One schema for all
 //! files of a kind, whatever labels there are, so that a directory of them reads as one table. Rows
 //! are sorted by series, then time.
 
+mod archive;
 mod columns;
 mod digest;
 mod sink;
@@ -15,6 +17,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub use archive::ParquetArchive;
 pub use columns::Rows;
 pub use table::{ROW_GROUP_BYTES, Table, Written};
 
