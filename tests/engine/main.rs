@@ -16,6 +16,7 @@ mod concurrency;
 mod disk_full;
 mod distributions;
 mod durability;
+mod evidence;
 mod gate;
 mod later_write_wins;
 mod lifecycle;
