@@ -16,6 +16,7 @@ mod generate;
 mod history;
 mod import;
 mod input;
+mod parquet;
 mod progress;
 mod query;
 mod retain;
