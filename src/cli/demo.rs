@@ -153,8 +153,8 @@ impl Seen {
         screen.line(format!(
             "\nAnswered in {}: {} series, {} samples decoded.",
             figures::length(self.query),
-            figures::count(self.answer.work.series),
-            figures::count(self.answer.work.samples_decoded),
+            figures::count(self.answer.evidence.series),
+            figures::count(self.answer.evidence.samples_decoded),
         ))?;
         screen.line(format!(
             "Verified in {}: {} chunks, {} samples, every checksum and statistic.",

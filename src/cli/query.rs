@@ -84,7 +84,7 @@ impl Query {
         } else {
             summary_table(screen, &answer)?;
         }
-        let work = answer.work;
+        let work = &answer.evidence;
         screen.line(format!(
             "\n{} series; {} chunks from statistics, {} decoded ({} samples); {}",
             figures::count(work.series),
@@ -375,10 +375,10 @@ fn to_json(selector: &str, answer: &Answer, step: Option<Duration>) -> Value {
         "windows": windows,
         "groups": groups,
         "work": {
-            "series": answer.work.series,
-            "chunks_from_statistics": answer.work.chunks_from_statistics,
-            "chunks_decoded": answer.work.chunks_decoded,
-            "samples_decoded": answer.work.samples_decoded,
+            "series": answer.evidence.series,
+            "chunks_from_statistics": answer.evidence.chunks_from_statistics,
+            "chunks_decoded": answer.evidence.chunks_decoded,
+            "samples_decoded": answer.evidence.samples_decoded,
         },
     })
 }

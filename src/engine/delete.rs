@@ -6,7 +6,7 @@ use super::shared::View;
 use crate::error::Result;
 use crate::model::{Selector, SeriesId};
 use crate::part::{Layout, Part};
-use crate::segment::{ChunkRef, ChunkSource, Mask};
+use crate::segment::{ChunkSource, Mask};
 use crate::time::{TimeRange, Timestamp};
 
 /// What a delete did.
@@ -60,24 +60,6 @@ fn masks_of<'a>(source: &dyn ChunkSource, series: SeriesId, masks: &'a [Mask]) -
         mask.affects(source.rank(), source.tombstones()) && mask.series.contains(series.0)
     });
     affecting.collect()
-}
-
-/// Whether the source holds a chunk of the series about `range` that is not deleted as a whole.
-///
-/// # Errors
-/// I/O or corruption.
-pub(super) fn holds(
-    source: &dyn ChunkSource,
-    series: SeriesId,
-    range: TimeRange,
-    masks: &[Mask],
-    chunks: &mut Vec<ChunkRef>,
-) -> Result<bool> {
-    chunks.clear();
-    source.chunks(series, range, chunks)?;
-    let masks = masks_of(source, series, masks);
-    let hidden = |chunk: &ChunkRef| masks.iter().any(|m| m.range.covers(chunk.first, chunk.last));
-    Ok(!chunks.iter().all(hidden))
 }
 
 /// The time bounds of what a view holds, both inclusive.

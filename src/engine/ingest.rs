@@ -190,10 +190,13 @@ impl Ingest {
         self.latch(written)?;
         self.unsynced_since.get_or_insert_with(Instant::now);
         let mut state = self.shared.live.write();
+        let late = state.head.late_samples();
         for (batch, &sequence) in batches.iter().zip(&sequences) {
             apply(&mut state.head, &batch.rows, sequence);
         }
+        let late = state.head.late_samples() - late;
         drop(state);
+        Counters::add(&self.shared.counters.late_samples, late);
         self.head_since.get_or_insert_with(Instant::now);
         Counters::add(&self.shared.counters.samples, samples(batches));
         Counters::add(&self.shared.counters.batches, batches.len() as u64);

@@ -72,7 +72,8 @@ use crate::error::{Error, ReadOnlyCause, Result};
 use crate::fs::{Fs, FsLock, RealFs};
 use crate::model::{Metadata, Selector, Series, SeriesId};
 use crate::options::{Maintenance, Options};
-use crate::query::{self, Answer, Request, SampleRequest, SeriesSamples};
+use crate::query::{self, Answer, Function, GroupKey, Loss, Request, SampleRequest, SeriesSamples};
+use crate::segment::Sources;
 use crate::time::{Clock, SystemClock, TimeRange, Timestamp};
 use crate::wal;
 use channel::{Message, Outlet};
@@ -284,22 +285,7 @@ impl Engine {
         let mut found = self.select(selector);
         if range != TimeRange::ALL {
             let sources = self.shared.live.view().sources();
-            let mut chunks = Vec::new();
-            let mut failed = None;
-            found.retain(|&(id, _)| {
-                let mut all = sources.samples.iter();
-                all.any(|source| {
-                    delete::holds(&**source, id, range, &sources.masks, &mut chunks).unwrap_or_else(
-                        |error| {
-                            failed = Some(error);
-                            false
-                        },
-                    )
-                })
-            });
-            if let Some(error) = failed {
-                return Err(error);
-            }
+            query::retain_held(&mut found, range, &sources)?;
         }
         Ok(found)
     }
@@ -359,7 +345,8 @@ impl Engine {
         query::for_each_run(request, &series, &sources, visit)
     }
 
-    /// Answers a windowed aggregation over the series that the selector names, in parallel.
+    /// Answers a windowed aggregation over the series that the selector names, in parallel, from
+    /// the coarsest tiers that answer exactly (see [`query::TierChoice`]).
     ///
     /// # Errors
     /// [`Error::Limit`], [`Error::Deadline`], [`Error::Cancelled`], [`Error::InvalidArgument`];
@@ -367,7 +354,38 @@ impl Engine {
     pub fn query(&self, selector: &Selector, request: &Request) -> Result<Answer> {
         let series = self.select(selector);
         let sources = self.shared.live.view().sources();
-        self.shared.pool.install(|| query::execute(request, &series, &sources))
+        self.shared.pool.install(|| {
+            let mut answer = query::execute(request, &series, &sources)?;
+            if request.losses {
+                answer.evidence.losses = Some(self.losses(request, &sources)?);
+            }
+            Ok(answer)
+        })
+    }
+
+    /// What came late or was refused in the request's range, as the engine's own metrics tell.
+    fn losses(&self, request: &Request, sources: &Sources) -> Result<Vec<Loss>> {
+        let mut losses = Vec::new();
+        for metric in self_metrics::LOSSES {
+            let selector = Selector::metric(metric)?;
+            let series = self.select(&selector);
+            let request = Request {
+                deadline: request.deadline,
+                cancel: request.cancel.clone(),
+                ..Request::new(request.range, vec![Function::Increase])
+            };
+            let answer = query::execute(&request, &series, sources)?;
+            losses.extend(answer.groups.iter().filter_map(|group| {
+                let GroupKey::Series(series) = &group.key else { return None };
+                let samples = *group.values.first()?.first()?;
+                let reason = match series.label("reason") {
+                    "" => "late",
+                    reason => reason,
+                };
+                (samples > 0.0).then(|| Loss { reason: reason.to_owned(), samples })
+            }));
+        }
+        Ok(losses)
     }
 
     /// Samples refused so far in this run, by reason.

@@ -44,6 +44,12 @@ const GAUGES: [Metric; 5] = [
     ("icecore_channel_batches", MetricKind::Gauge, "", "Batches waiting in the channel."),
     ("icecore_parts", MetricKind::Gauge, "", "Live parts."),
 ];
+const LATE: Metric = (
+    "icecore_samples_late_total",
+    MetricKind::Counter,
+    "",
+    "Samples that came after a later one of their series, as long as that was in the head.",
+);
 const REFUSED: Metric = (
     "icecore_samples_refused_total",
     MetricKind::Counter,
@@ -58,6 +64,8 @@ const DROPPED: Metric = (
     "bytes",
     "Parts that retention dropped, by cause.",
 );
+/// The metrics that tell what came late or did not come in, the latter by a label `reason`.
+pub(super) const LOSSES: [&str; 2] = [LATE.0, REFUSED.0];
 
 /// Makes a batch of the engine's own state whenever the interval is over.
 #[derive(Debug)]
@@ -69,10 +77,10 @@ pub(super) struct SelfMetrics {
 
 impl SelfMetrics {
     pub(super) fn new(shared: &Shared, every: Duration) -> Self {
-        let plain = COUNTERS.iter().chain(&GAUGES).map(|metric| (metric, None));
-        let refused = Reason::ALL.map(|reason| (&REFUSED, Some(("reason", reason.name()))));
         let dropped = shared.counters.dropped_bytes();
         let dropped = dropped.map(|(cause, _)| (&DROPPED, Some(("cause", cause))));
+        let plain = COUNTERS.iter().chain(&GAUGES).chain([&LATE]).map(|metric| (metric, None));
+        let refused = Reason::ALL.map(|reason| (&REFUSED, Some(("reason", reason.name()))));
         let ids: Box<[SeriesId]> = plain
             .chain(refused)
             .chain(dropped)
@@ -121,6 +129,7 @@ impl SelfMetrics {
             head_bytes as f64,
             channel_batches as f64,
             parts as f64,
+            count(&counters.late_samples),
         ];
         values.extend(shared.gate.refusals.all().map(|(_, samples)| samples as f64));
         values.extend(counters.dropped_bytes().map(|(_, bytes)| bytes as f64));

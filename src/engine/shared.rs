@@ -64,6 +64,7 @@ pub(super) struct Shared {
 pub(super) struct Counters {
     pub(super) batches: AtomicU64,
     pub(super) samples: AtomicU64,
+    pub(super) late_samples: AtomicU64,
     pub(super) log_bytes: AtomicU64,
     pub(super) syncs: AtomicU64,
     pub(super) sync_nanos: AtomicU64,

@@ -46,6 +46,7 @@ pub struct Head {
     lane_of_group: HashMap<u32, (u32, Arc<Group>)>,
     lane_of_series: HashMap<SeriesId, u32>,
     bytes: usize,
+    late: u64,
 }
 
 impl Head {
@@ -137,6 +138,7 @@ impl Head {
     fn push_late(&mut self, series: SeriesId, timestamp: i64, late: Late) {
         self.snapshot.push_late(series, timestamp, late);
         self.bytes += LATE_BYTES;
+        self.late += 1;
     }
 
     /// The head as it is now. Cost: a few reference counts a lane; the next append copies the
@@ -144,6 +146,12 @@ impl Head {
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         self.snapshot.clone()
+    }
+
+    /// Samples that came after a later one of their lane.
+    #[must_use]
+    pub fn late_samples(&self) -> u64 {
+        self.late
     }
 
     /// Bytes that the samples and their lanes hold in memory, about.
