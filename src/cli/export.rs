@@ -134,6 +134,7 @@ impl Export {
             None => parquet::Exported::default(),
         };
         let parquet::Exported { rows, series, files, bytes } = exported;
+        let series = series.len() as u64;
         if self.store.json {
             let report = json!({ "rows": rows, "series": series, "files": files, "bytes": bytes });
             screen.json(&report)?;

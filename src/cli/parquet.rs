@@ -1,5 +1,6 @@
 //! `icecore export --format parquet`: files and directories that other tools read.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -51,7 +52,7 @@ impl Contents {
 #[derive(Debug, Default)]
 pub(super) struct Exported {
     pub(super) rows: u64,
-    pub(super) series: u64,
+    pub(super) series: HashSet<Arc<Series>>,
     pub(super) files: u64,
     pub(super) bytes: u64,
 }
@@ -100,12 +101,10 @@ impl Export<'_> {
         exported: &mut Exported,
     ) -> Result<()> {
         let mut lazily = Lazily { fs, path: path.to_owned(), rows: contents.rows(), table: None };
-        let mut latest: Option<Arc<Series>> = None;
-        let mut series_seen = 0;
+        let series_seen = &mut exported.series;
         let mut note = |series: &Arc<Series>| {
-            if latest.as_ref().is_none_or(|latest| latest != series) {
-                series_seen += 1;
-                latest = Some(Arc::clone(series));
+            if !series_seen.contains(series) {
+                series_seen.insert(Arc::clone(series));
             }
         };
         match contents {
@@ -126,7 +125,6 @@ impl Export<'_> {
                 self.engine.for_each_record_run(self.selector, tier, range, push)?;
             }
         }
-        exported.series = exported.series.max(series_seen);
         if let Some(table) = lazily.table {
             let written = table.finish()?;
             exported.rows += written.rows;

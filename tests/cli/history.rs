@@ -13,7 +13,7 @@ use crate::run::{icecore, json};
 
 const END: &str = "2026-11-20T00:00:00Z";
 
-/// Four days of 20 series and two distributions, one sample a minute.
+/// A hundred days of 20 series and two distributions, a sample every ten minutes: four windows.
 struct Store {
     dir: TempDir,
 }
@@ -35,8 +35,7 @@ impl Store {
             END,
             "--json",
         ]);
-        // 20 gauges and counters, and the latencies of two services, each once a minute.
-        assert_eq!(report["samples"], 22 * 4 * 1_440, "{report}");
+        assert_eq!(report["samples"], 22 * 14_400, "{report}");
         assert_eq!(report["series"], 22);
         store
     }
@@ -131,7 +130,7 @@ fn compacting_changes_bytes_and_no_answer() {
 #[test]
 fn retention_shows_first_then_archives_and_drops() {
     let store = Store::new();
-    let policy = store.write("policy.toml", "[keep]\nraw = '36h'\n");
+    let policy = store.write("policy.toml", "[keep]\nraw = '40d'\n");
     let before = everything(&store.db());
     let plan = |extra: &[&str]| {
         let retain = ["retain", "--db", &store.db(), "--policy", &policy];
@@ -140,7 +139,7 @@ fn retention_shows_first_then_archives_and_drops() {
     let planned: Value = serde_json::from_str(&plan(&["--dry-run", "--json"])).unwrap();
     let due = planned["dropped"].as_array().unwrap().clone();
     assert!(!due.is_empty(), "{planned}");
-    assert!(due.iter().all(|part| part["why"] == "older than 1d12h"), "{planned}");
+    assert!(due.iter().all(|part| part["why"] == "older than 40d"), "{planned}");
     let text = plan(&["--dry-run"]);
     assert!(text.contains("would go. Nothing was changed."), "{text}");
     assert_eq!(everything(&store.db()), before);
@@ -179,7 +178,7 @@ fn retention_shows_first_then_archives_and_drops() {
         .map(|count| count.as_i64().unwrap())
         .sum();
     assert!(archived > 0 && left > 0);
-    assert_eq!(archived + left, 20 * 4 * 1_440);
+    assert_eq!(archived + left, 20 * 14_400);
     let again = plan(&[]);
     assert_eq!(again, "Nothing is due.\n");
 }
@@ -212,14 +211,14 @@ fn a_delete_asks_and_then_deletes_what_it_said() {
     assert_eq!(asked.code, 2, "nobody is there to say yes: {asked:?}");
     assert_eq!(everything(&store.db()), before);
     let done: Value = serde_json::from_str(&delete(&["--yes", "--json"]).success()).unwrap();
-    assert_eq!((&done["series"], &done["samples"]), (&2.into(), &2_880.into()), "{done}");
+    assert_eq!((&done["series"], &done["samples"]), (&2.into(), &288.into()), "{done}");
     let count = |db: &str| {
         let all = icecore(&["export", "--db", db, "--format", "csv"]).success();
         all.lines().filter(|line| line.contains(selector)).count()
     };
-    assert_eq!(count(&store.db()), 2 * 3 * 1_440);
+    assert_eq!(count(&store.db()), 2 * (14_400 - 144));
     json(&["compact", "--db", &store.db(), "--all", "--json"]);
-    assert_eq!(count(&store.db()), 2 * 3 * 1_440, "and stays so when the bytes go");
+    assert_eq!(count(&store.db()), 2 * (14_400 - 144), "and stays so when the bytes go");
     let again = delete(&["--yes"]).success();
     assert_eq!(again, "Nothing to delete.\n");
 }
@@ -258,21 +257,36 @@ fn snapshots_come_back_and_share_what_they_can() {
 fn parquet_holds_what_the_store_holds() {
     let store = Store::new();
     let lake = store.path("lake");
-    let export = ["export", "--db", &store.db(), "--format", "parquet", "--json", "--output"];
+    let db = store.db();
+    let export = [
+        "export",
+        "--db",
+        &db,
+        "--from",
+        "2026-11-16",
+        "--format",
+        "parquet",
+        "--json",
+        "--output",
+    ];
     let report = json(&[&export[..], &[&lake]].concat());
-    assert_eq!(report["rows"], 22 * 4 * 1_440, "{report}");
+    assert_eq!((&report["rows"], &report["series"]), (&(22 * 4 * 144).into(), &22.into()));
     let of_tier = |tier: &str| -> Vec<PathBuf> {
         let all = files(Path::new(&lake)).into_iter();
         all.filter(|file| file.to_str().unwrap().contains(tier)).collect()
     };
     assert_eq!(of_tier("/tier=raw/").len(), 4);
     assert_eq!(of_tier("/tier=raw-distributions/").len(), 4);
-    assert_eq!(of_tier("/tier=raw/date=2026-11-17/").iter().map(|f| rows(f)).sum::<i64>(), 28_800);
+    assert_eq!(
+        of_tier("/tier=raw/date=2026-11-17/").iter().map(|f| rows(f)).sum::<i64>(),
+        20 * 144
+    );
     // One file of a selection, value by value beside the CSV of the same.
     let file = store.path("one.parquet");
     json(&[&export[..], &[&file, "temperature_celsius"]].concat());
-    let csv = icecore(&["export", "--db", &store.db(), "--format", "csv", "temperature_celsius"]);
-    let csv = csv.success();
+    let csv =
+        ["export", "--db", &db, "--from", "2026-11-16", "--format", "csv", "temperature_celsius"];
+    let csv = icecore(&csv).success();
     let expected: Vec<f64> =
         csv.lines().skip(1).map(|line| line.rsplit(',').next().unwrap().parse().unwrap()).collect();
     let reader = SerializedFileReader::new(std::fs::File::open(&file).unwrap()).unwrap();
@@ -288,7 +302,7 @@ fn parquet_holds_what_the_store_holds() {
 fn stats_tell_of_tiers() {
     let store = Store::new();
     let tiers = tiers(&store.db());
-    assert_eq!(tiers["raw"]["stored_values"], 20 * 4 * 1_440);
+    assert_eq!(tiers["raw"]["stored_values"], 20 * 14_400);
     assert!(tiers.contains_key("raw-distributions"), "{tiers:?}");
     let text = icecore(&["stats", "--db", &store.db()]).success();
     assert!(text.contains("raw-distributions"), "{text}");
