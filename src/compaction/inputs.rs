@@ -63,6 +63,18 @@ impl<'a> Inputs<'a> {
         self.places.get(part as usize)?.get(position as usize).copied()
     }
 
+    /// Place, part and position in the part's table of every series of every part, ascending.
+    pub(super) fn holders(&self) -> Vec<(u32, u32, u32)> {
+        let parts = (0..).zip(&self.places);
+        let mut holders: Vec<(u32, u32, u32)> = parts
+            .flat_map(|(part, places)| {
+                (0..).zip(places).map(move |(position, &place)| (place, part, position))
+            })
+            .collect();
+        holders.sort_unstable();
+        holders
+    }
+
     /// Which set of masks a series is in: series of equal sets lose the same stretches of time.
     pub(super) fn mask_set(&self, place: u32) -> u32 {
         self.mask_set_of.get(place as usize).copied().unwrap_or_default()

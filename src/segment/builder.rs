@@ -1,7 +1,6 @@
 //! Laying encoded columns into segments, and ending a segment when it is large enough.
 
 use std::collections::HashMap;
-use std::ops::Range;
 
 use super::directory::{self, Chunk, Place, TimestampColumn};
 use super::format::{HEADER_BYTES, header};
@@ -138,8 +137,8 @@ impl EncodedValues {
 struct Laid {
     chunk: Chunk,
     partial: Partial,
-    /// Where in [`Builder::values`].
-    values: Range<usize>,
+    /// Its value column's bytes.
+    values: Vec<u8>,
 }
 
 /// The segment being built.
@@ -151,7 +150,6 @@ pub(super) struct Builder {
     placed: HashMap<usize, u32>,
     columns: Vec<TimestampColumn>,
     timestamps: Vec<u8>,
-    values: Vec<u8>,
     chunks: Vec<Laid>,
     size_bytes: usize,
 }
@@ -164,7 +162,6 @@ impl Builder {
             placed: HashMap::new(),
             columns: Vec::new(),
             timestamps: Vec::new(),
-            values: Vec::new(),
             chunks: Vec::new(),
             size_bytes: HEADER_BYTES,
         }
@@ -214,8 +211,6 @@ impl Builder {
             self.columns.len() as u32 - 1
         });
         self.size_bytes += column.size_bytes();
-        let start = self.values.len();
-        self.values.extend_from_slice(&column.bytes);
         let place = match column.encoding {
             ValueEncoding::Constant => Place::Constant(column.value),
             _ => Place::Column {
@@ -234,7 +229,7 @@ impl Builder {
             encoding: column.encoding,
             place,
         };
-        self.chunks.push(Laid { chunk, partial: column.partial, values: start..self.values.len() });
+        self.chunks.push(Laid { chunk, partial: column.partial, values: column.bytes });
     }
 
     /// Ends the segment and hands it to `sink`; nothing where there is nothing in it.
@@ -245,9 +240,8 @@ impl Builder {
         let mut chunks = std::mem::take(&mut self.chunks);
         let columns = std::mem::take(&mut self.columns);
         let timestamps = std::mem::take(&mut self.timestamps);
-        let values = std::mem::take(&mut self.values);
         self.placed.clear();
-        self.size_bytes = HEADER_BYTES;
+        let size_bytes = std::mem::replace(&mut self.size_bytes, HEADER_BYTES);
         chunks.sort_by_key(|laid| (laid.chunk.series, laid.chunk.first));
         let overlap = chunks.windows(2).any(|pair| {
             matches!(pair, [a, b]
@@ -258,10 +252,11 @@ impl Builder {
             return Err(Error::InvalidArgument { what: "groups", reason });
         }
         let Some(info) = describe(&chunks) else { return Ok(()) };
-        let mut bytes = vec![0; HEADER_BYTES];
+        let mut bytes = Vec::with_capacity(size_bytes);
+        bytes.resize(HEADER_BYTES, 0);
         bytes.extend_from_slice(&timestamps);
         for laid in &chunks {
-            bytes.extend_from_slice(values.get(laid.values.clone()).unwrap_or_default());
+            bytes.extend_from_slice(&laid.values);
         }
         let columns_bytes = bytes.len() - HEADER_BYTES;
         let entries: Vec<(Chunk, Partial)> =
