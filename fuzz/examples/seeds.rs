@@ -11,15 +11,18 @@ use std::sync::Arc;
 use icecore::aggregate::{Distribution, Sketch};
 use icecore::catalog::{CATALOG_FILE, Catalog, PartEntry, save};
 use icecore::codec::bytes::FRAME_OVERHEAD_BYTES;
-use icecore::codec::{strings, timestamps, values};
+use icecore::aggregate::{Partial, Sketch};
+use icecore::codec::{partials, sketches, strings, timestamps, values};
 use icecore::fs::Fs;
 use icecore::index::table;
 use icecore::model::{Metadata, MetricKind, Series, SeriesId};
-use icecore::part::{PartSpec, write};
-use icecore::segment::{Group, SegmentLimits, encode_segments};
+use icecore::part::{Layout, PartSpec, write};
+use icecore::segment::{
+    Group, Records, SegmentLimits, SeriesRecords, encode_records, encode_segments,
+};
 use icecore::store::StoreKind;
 use icecore::wal::{Writer, replay};
-use icecore::{Result, TimeRange, Timestamp};
+use icecore::{Result, Tier, TimeRange, Timestamp};
 use support::fault_fs::SimFs;
 
 fn put(target: &str, name: &str, bytes: &[u8]) {
@@ -34,6 +37,7 @@ fn main() -> Result<()> {
     text_lists()?;
     series_table()?;
     segments()?;
+    records()?;
     part()?;
     log()?;
     steps();
@@ -160,6 +164,33 @@ fn segments() -> Result<()> {
     Ok(())
 }
 
+/// A segment of records, and the columns of their aggregates and sketches.
+fn records() -> Result<()> {
+    let mut records = Records::default();
+    for minute in 0..30_i64 {
+        let times: Vec<i64> = (0..6).map(|i| minute * 60_000_000_000 + i * 7).collect();
+        let values: Vec<f64> = (0..6).map(|i| value(3, minute as usize * 6 + i)).collect();
+        records.starts.push(minute * 60_000_000_000);
+        records.partials.push(Partial::of(&times, &values));
+        records.sketches.push(Sketch::of(&values));
+    }
+    let series = |position| SeriesRecords { position, increase: position == 2, records: &records };
+    let limits = SegmentLimits { chunk_samples_max: 64, segment_bytes_target: 1 << 20 };
+    encode_records(&[series(1), series(2)], Tier::MINUTE, &limits, &mut |segment| {
+        put("segment", "records", &segment.bytes);
+        Ok(())
+    })?;
+    let firsts: Vec<i64> = (0..30).map(|row| row * 60).collect();
+    let lasts: Vec<i64> = firsts.iter().map(|first| first + 50).collect();
+    let times = partials::Times { firsts: &firsts, lasts: &lasts };
+    let (mut aggregates, mut sketched) = (vec![30, 1], vec![30, 1]);
+    partials::encode(&records.partials, times, true, &mut aggregates);
+    sketches::encode(&records.sketches, &mut sketched);
+    put("records", "partials", &aggregates);
+    put("records", "sketches", &sketched);
+    Ok(())
+}
+
 /// The part of `fuzz_targets/part_meta.rs`, and the file of its store.
 fn part() -> Result<()> {
     let fs = SimFs::new();
@@ -175,7 +206,16 @@ fn part() -> Result<()> {
     let group = Group { timestamps: &timestamps, series: &[0, 1, 2], read: &read };
     let limits = SegmentLimits { chunk_samples_max: 64, segment_bytes_target: 1 << 10 };
     let window = TimeRange::new(Timestamp(0), Timestamp(1_000_000));
-    let spec = PartSpec { id: 1, rank: 7, window, store: StoreKind::Flat, limits };
+    let spec = PartSpec {
+        id: 1,
+        rank: 7,
+        window,
+        store: StoreKind::Flat,
+        limits,
+        tier: Tier::RAW,
+        layout: Layout::Samples,
+        tombstones: 0,
+    };
     let shared: Arc<dyn Fs> = Arc::new(fs.clone());
     write(&shared, Path::new("/parts"), &spec, &names, &[], &[group])?;
     let dir = Path::new("/parts/0000000000000001");

@@ -57,9 +57,11 @@ static DISK: LazyLock<SimFs> = LazyLock::new(|| {
 /// The body with the digest of its segments and the frame of its table in place.
 fn sealed(input: &[u8]) -> Result<Vec<u8>, DecodeError> {
     let mut reader = Reader::new(input);
-    reader.u8()?;
-    reader.varint()?;
-    reader.varint()?;
+    // Store and layout; tier, tombstones, id and rank; the window.
+    reader.array::<2>()?;
+    for _ in 0..4 {
+        reader.varint()?;
+    }
     reader.array::<16>()?;
     reader.varint()?;
     let digest_at = input.len() - reader.remaining();

@@ -18,11 +18,18 @@ fuzz_target!(|bytes: &[u8]| {
     let _ = segment.verify();
     let _ = segment.column_stats();
     let (mut timestamps, mut values) = (Vec::new(), Vec::new());
+    let (mut partials, mut sketches) = (Vec::new(), Vec::new());
     for chunk in segment.chunks() {
         let _ = segment.statistics(chunk);
         let _ = segment.read_timestamps(chunk.timestamps, &mut timestamps);
         if segment.read_values(chunk, &mut values).is_ok() {
             assert_eq!(values.len(), chunk.samples as usize);
+        }
+        if segment.read_partials(chunk, &mut timestamps, &mut partials).is_ok() {
+            assert_eq!(partials.len(), chunk.samples as usize);
+        }
+        if segment.read_sketches(chunk, &mut sketches).is_ok() {
+            assert_eq!(sketches.len(), chunk.samples as usize);
         }
     }
 });

@@ -216,6 +216,9 @@ impl Segment {
     /// [`DecodeError`] where the column is damaged.
     pub fn read_values(&self, chunk: &Chunk, out: &mut Vec<f64>) -> Result<(), DecodeError> {
         match chunk.place {
+            Place::Constant(_) if chunk.encoding != ValueEncoding::Constant => {
+                Err(other_encoding(chunk, "values"))
+            }
             Place::Constant(value) => {
                 out.clear();
                 out.resize(chunk.samples as usize, value);

@@ -11,5 +11,6 @@
     reason = "a test may fail loudly"
 )]
 
+mod records;
 mod segment;
 mod store;

@@ -15,4 +15,6 @@ mod support;
 
 mod catalog;
 mod log;
+mod part;
+mod records;
 mod segment;
