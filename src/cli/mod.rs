@@ -10,6 +10,7 @@ mod chart;
 mod compact;
 mod delete;
 mod demo;
+mod evidence;
 mod export;
 mod figures;
 mod generate;
