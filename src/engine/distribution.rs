@@ -154,12 +154,12 @@ impl Collector {
 }
 
 impl Observed {
-    /// Empties the bins, `all` or those that are nearly full; those of handles that are gone for
-    /// the last time.
+    /// Empties the bins, `all` or those that are nearly full, and for the last time those whose
+    /// handles are gone.
     fn collect(&mut self, shared: &Shared, all: bool) {
         let Self { recorders, span, .. } = self;
         recorders.retain_mut(|recorder| {
-            if !all && !recorder.is_crowded() {
+            if !all && !recorder.is_crowded() && Arc::strong_count(recorder) > 1 {
                 return true;
             }
             // Asked before they are emptied: nothing can come later. Then both sides are.

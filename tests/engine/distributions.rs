@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -118,29 +117,21 @@ fn a_million_observations_are_counted_once_and_survive_a_kill() {
     let writer = engine.writer("w");
     let shared = distribution(&writer, "query_seconds");
     let all: Vec<Vec<f64>> = (0..4).map(|thread| latencies(thread, 250_000)).collect();
-    let running = AtomicBool::new(true);
     thread::scope(|scope| {
-        let (writer, running) = (&writer, &running);
-        let recording: Vec<_> = all
-            .iter()
-            .enumerate()
-            .map(|(thread, values)| {
-                // Two threads share a handle and its clone, two have bins of their own.
-                let handle =
-                    if thread < 2 { shared.clone() } else { distribution(writer, "query_seconds") };
-                scope.spawn(move || values.iter().for_each(|&value| handle.record(value)))
-            })
-            .collect();
-        scope.spawn(|| {
-            while running.load(Ordering::Relaxed) {
-                clock.advance(Duration::from_secs(4));
-                engine.sync().unwrap();
-            }
-        });
-        recording.into_iter().for_each(|thread| thread.join().unwrap());
-        running.store(false, Ordering::Relaxed);
+        for (thread, values) in all.iter().enumerate() {
+            // Two threads share a handle and its clone, two have bins of their own.
+            let handle =
+                if thread < 2 { shared.clone() } else { distribution(&writer, "query_seconds") };
+            let (engine, clock) = (&engine, &clock);
+            scope.spawn(move || {
+                for values in values.chunks(25_000) {
+                    values.iter().for_each(|&value| handle.record(value));
+                    clock.advance(Duration::from_secs(3));
+                    engine.sync().unwrap();
+                }
+            });
+        }
     });
-    engine.sync().unwrap();
     let after_kill = fs.reboot(0);
     assert_eq!(engine.refusals().iter().map(|(_, count)| count).sum::<u64>(), 0);
     engine.close().unwrap();
