@@ -9,6 +9,8 @@ pub mod plan;
 
 mod batch;
 mod density;
+mod dirty;
+mod downsample;
 mod inputs;
 mod merge;
 mod records;
@@ -16,6 +18,7 @@ mod survey;
 mod weave;
 
 pub use density::{Cell, Timeline, timelines};
+pub use downsample::downsample;
 pub use merge::{MergeSpec, Pause, merge_samples};
 pub use records::merge_records;
 

@@ -5,7 +5,8 @@ use crate::segment::{ChunkSource, Mask, RecordSource, Sources};
 use crate::time::Timestamp;
 
 /// The sources of a query, each kind ascending by rank: of two that hold the same, the later in
-/// order wins.
+/// order wins. Tier parts of equal rank ascend by the deletes that they have taken in: a patch
+/// that left out what was deleted has the rank of what it patches.
 pub(crate) struct Inputs<'a> {
     pub(crate) samples: Vec<Input<'a, dyn ChunkSource>>,
     /// Distributions as they were recorded.
@@ -48,10 +49,9 @@ impl<'a> Inputs<'a> {
         let mut inputs = Self { samples: samples.collect(), recorded, tiers };
         inputs.samples.sort_by_key(|input| input.rank);
         inputs.recorded.sort_by_key(|input| input.rank);
-        // Of equal ranks by time, so that the order does not depend on that of the sources.
         inputs.tiers.sort_by_key(|input| {
             let window = input.source.window();
-            (input.rank, input.source.tier(), window.start, window.end)
+            (input.rank, input.source.tombstones(), window.start, window.end)
         });
         inputs
     }

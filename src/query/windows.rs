@@ -48,6 +48,15 @@ impl Windows {
         Ok(Self { range, span, step, len })
     }
 
+    /// The buckets of a tier in a range that is aligned to them; of raw, one window.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub(crate) fn of_tier(range: TimeRange, tier: Tier) -> Result<Self> {
+        let resolution = Duration::from_nanos(tier.nanos().unsigned_abs());
+        Self::new(range, (!tier.is_raw()).then_some(resolution))
+    }
+
     /// The whole range that they cover.
     #[must_use]
     pub fn range(&self) -> TimeRange {

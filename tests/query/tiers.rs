@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use icecore::model::SeriesId;
-use icecore::query::{Answer, Function, Request, TierChoice, execute};
-use icecore::segment::{ChunkSource, Mask, RecordFields, RecordSource, Sources};
+use icecore::aggregate::{Partial, Sketch};
+use icecore::model::{SeriesId, is_stale};
+use icecore::query::{Answer, Function, Request, TierChoice, bucket_records, execute};
+use icecore::segment::{ChunkSource, Mask, RecordFields, RecordSource, Records, Sources};
 use icecore::time::Tier;
 use proptest::prelude::*;
 use roaring::RoaringBitmap;
@@ -260,5 +261,50 @@ proptest! {
         let other = pool.install(|| execute(&request, &series, &store.sources)).unwrap();
         prop_assert_eq!(bits(&one), bits(&other));
         prop_assert_eq!(one.evidence, other.evidence);
+    }
+}
+
+proptest! {
+    /// Building a tier from finer ones, and patching it, is building it from raw samples.
+    #[test]
+    fn records_of_buckets_are_those_of_the_samples_in_them(
+        steps in prop::collection::vec(step(), 1..12),
+        tier in 0_usize..3,
+        sketches in any::<bool>(),
+    ) {
+        let store = Store::of(&steps, &[]);
+        let length = TIERS[tier];
+        let tier = Tier::from_nanos(length).unwrap();
+        for (id, _) in selected(SERIES) {
+            let about = range(-400, 2000);
+            let fields = RecordFields { increase: true, sketches };
+            let asked = [(id, fields)];
+            let found = bucket_records(tier, about, &asked, &store.sources).unwrap().remove(0);
+            let samples = store.reference.samples(id, about.start.0, about.end.0);
+            let samples: Vec<_> = samples.into_iter().filter(|s| !is_stale(s.1)).collect();
+            let buckets: Vec<_> =
+                samples.chunk_by(|a, b| a.0.div_euclid(length) == b.0.div_euclid(length)).collect();
+            prop_assert_eq!(found.len(), buckets.len());
+            prop_assert_eq!(found.sketches.len(), if sketches { buckets.len() } else { 0 });
+            for (index, bucket) in buckets.into_iter().enumerate() {
+                let (times, values): (Vec<i64>, Vec<f64>) = bucket.iter().copied().unzip();
+                let (partial, expected) = (found.partials[index], Partial::of(&times, &values));
+                prop_assert_eq!(found.starts[index], times[0].div_euclid(length) * length);
+                prop_assert_eq!((partial.count, partial.resets), (expected.count, expected.resets));
+                prop_assert_eq!(partial.first.timestamp, expected.first.timestamp);
+                prop_assert_eq!(partial.last.timestamp, expected.last.timestamp);
+                for (one, other) in [
+                    (partial.sum, expected.sum), (partial.min, expected.min),
+                    (partial.max, expected.max), (partial.increase, expected.increase),
+                    (partial.first.value, expected.first.value),
+                    (partial.last.value, expected.last.value),
+                ] {
+                    prop_assert!(close(one, other), "{} {}", one, other);
+                }
+                if sketches {
+                    prop_assert_eq!(&found.sketches[index], &Sketch::of(&values));
+                }
+            }
+        }
     }
 }
