@@ -50,7 +50,7 @@ pub type Pause<'a> = dyn FnMut() -> Result<()> + Send + 'a;
 /// are as many samples.
 ///
 /// Runs on the current rayon pool. Memory is bounded, but for a few dozen bytes a series: some
-/// 64 MiB, and an encoder's batch. Inputs are read twice: their directories once before.
+/// 100 MiB, and an encoder's batch. Inputs are read twice: their directories once before.
 ///
 /// # Errors
 /// [`Error::InvalidArgument`] for inputs or windows that break these rules; [`Error::Corrupt`]

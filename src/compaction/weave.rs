@@ -32,17 +32,34 @@ pub(super) struct Weave {
 /// Where the values of a new chunk come from. Columns are indexes into the sources of a series.
 enum Cut {
     /// A chunk as it is.
-    Copied(usize),
+    Copied(u32),
     /// Rows of some.
-    Woven { timestamps: Vec<i64>, columns: Vec<usize>, runs: Vec<Run> },
+    Woven { timestamps: Vec<i64>, columns: Vec<u32>, runs: Vec<Run> },
 }
 
-/// Successive rows of a column; in a [`Cut`] the column is an index into its columns.
+/// Successive rows of a column; in a [`Cut`] the column is an index into its columns. Small, since
+/// there may be one for every row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Run {
-    column: usize,
-    start: usize,
-    length: usize,
+    column: u32,
+    start: u32,
+    length: u32,
+}
+
+impl Run {
+    const fn new(column: u32, rows: Range<usize>) -> Self {
+        // A chunk has at most 65,536 rows.
+        Self { column, start: rows.start as u32, length: (rows.end - rows.start) as u32 }
+    }
+
+    /// The rows of the column.
+    const fn rows(&self) -> Range<usize> {
+        self.start as usize..(self.start + self.length) as usize
+    }
+
+    const fn len(&self) -> usize {
+        self.length as usize
+    }
 }
 
 thread_local! {
@@ -58,7 +75,7 @@ impl Weave {
         sources: &[Source],
         chunk: usize,
     ) -> Result<EncodedValues> {
-        let source = |column| sources.get(column).ok_or_else(lost);
+        let source = |column: u32| sources.get(column as usize).ok_or_else(lost);
         let corrupt = |source: &Source, error| source.corrupt(inputs, error);
         match self.chunks.get(chunk).ok_or_else(lost)? {
             Cut::Copied(column) => {
@@ -74,8 +91,9 @@ impl Weave {
                     read.map_err(|error| corrupt(source, error))?;
                 }
                 woven.clear();
-                for &Run { column, start, length } in runs {
-                    let values = decoded.get(column).and_then(|it| it.get(start..start + length));
+                for run in runs {
+                    let column = decoded.get(run.column as usize);
+                    let values = column.and_then(|values| values.get(run.rows()));
                     woven.extend_from_slice(values.ok_or_else(lost)?);
                 }
                 Ok(EncodedValues::of(timestamps, woven))
@@ -109,10 +127,6 @@ impl Source {
         let shared = self.segment.shares_timestamps(own, &other.segment, others);
         shared.map_err(|error| self.corrupt(inputs, error))
     }
-
-    const fn rows(&self) -> usize {
-        self.chunk.samples as usize
-    }
 }
 
 impl<'a> Loom<'a> {
@@ -134,7 +148,7 @@ impl<'a> Loom<'a> {
             runs: Vec::new(),
         };
         let columns = (0..).zip(sources);
-        let columns: Vec<(usize, &Source)> = columns
+        let columns: Vec<(u32, &Source)> = columns
             .filter(|(_, source)| range.overlaps(source.chunk.first, source.chunk.last))
             .collect();
         let mut reach = Timestamp::MIN;
@@ -183,17 +197,17 @@ impl Work<'_> {
 
     /// Whether a run is a whole chunk that is long enough to be copied.
     fn is_long(&self, run: &Run) -> bool {
-        self.is_whole(run) && 2 * run.length >= self.loom.chunk_samples_max
+        self.is_whole(run) && 2 * run.len() >= self.loom.chunk_samples_max
     }
 
     fn is_whole(&self, run: &Run) -> bool {
-        let rows = self.sources.get(run.column).map(Source::rows);
-        run.start == 0 && rows == Some(run.length)
+        let chunk = self.sources.get(run.column as usize).map(|source| &source.chunk);
+        run.start == 0 && chunk.is_some_and(|chunk| chunk.samples == run.length)
     }
 
     /// Adds a chunk that stays as it is and that nothing overlaps.
-    fn whole(&mut self, column: usize, source: &Source) -> Result<()> {
-        let run = Run { column, start: 0, length: source.rows() };
+    fn whole(&mut self, column: u32, source: &Source) -> Result<()> {
+        let run = Run { column, start: 0, length: source.chunk.samples };
         if self.is_long(&run) {
             return self.copy(column);
         }
@@ -205,7 +219,7 @@ impl Work<'_> {
     }
 
     /// Adds chunks that overlap each other, the range's ends, or what was deleted.
-    fn overlapping(&mut self, cluster: &[(usize, &Source)]) -> Result<()> {
+    fn overlapping(&mut self, cluster: &[(u32, &Source)]) -> Result<()> {
         let mut by_part = cluster.to_vec();
         by_part.sort_by_key(|(_, source)| source.part);
         let streams = by_part.chunk_by(|one, next| one.1.part == next.1.part);
@@ -219,7 +233,7 @@ impl Work<'_> {
         });
         let mut row = 0;
         for run in runs {
-            let rows = row..row + run.length;
+            let rows = row..row + run.len();
             row = rows.end;
             if self.is_long(&run) {
                 self.copy(run.column)?;
@@ -232,7 +246,7 @@ impl Work<'_> {
     }
 
     /// What is left of a part's chunks, which ascend in time.
-    fn stream(&self, chunks: &[(usize, &Source)]) -> Result<Stream> {
+    fn stream(&self, chunks: &[(u32, &Source)]) -> Result<Stream> {
         let mut stream = Stream::default();
         let mut times = Vec::new();
         for &(column, source) in chunks {
@@ -248,7 +262,7 @@ impl Work<'_> {
                 }
                 let ends = deleted.iter().map(|gone| gone.start).filter(|&gone| gone > start);
                 let end = ends.min().unwrap_or(within.end).min(within.end);
-                stream.runs.push((stream.times.len(), Run { column, start, length: end - start }));
+                stream.runs.push((stream.times.len(), Run::new(column, start..end)));
                 stream.times.extend_from_slice(times.get(start..end).unwrap_or_default());
                 start = end;
             }
@@ -257,9 +271,9 @@ impl Work<'_> {
     }
 
     /// Ends what is to be cut before a chunk that is copied, and copies that.
-    fn copy(&mut self, column: usize) -> Result<()> {
+    fn copy(&mut self, column: u32) -> Result<()> {
         self.flush()?;
-        let source = self.sources.get(column).ok_or_else(lost)?;
+        let source = self.sources.get(column as usize).ok_or_else(lost)?;
         let copied = source.segment.copy_timestamps(source.chunk.timestamps);
         let copied = copied.map_err(|error| source.corrupt(self.loom.inputs, error))?;
         self.weave.timestamps.push(copied);
@@ -281,7 +295,7 @@ impl Work<'_> {
         let chunks = times.len().div_ceil(self.loom.chunk_samples_max.max(1));
         for chunk in 0..chunks {
             let rows = chunk * times.len() / chunks..(chunk + 1) * times.len() / chunks;
-            let mut missing = rows.len();
+            let mut missing = rows.len() as u32;
             let mut runs = Vec::new();
             while missing > 0
                 && let Some(run) = open
@@ -301,16 +315,16 @@ impl Work<'_> {
         if !times.is_sorted_by(|one, next| one < next) {
             let what = "timestamps of overlapping chunks";
             let (found, expected) = (times.len() as u64, "ascending in each part");
-            let source = runs.first().and_then(|run| self.sources.get(run.column));
+            let source = runs.first().and_then(|run| self.sources.get(run.column as usize));
             let source = source.ok_or_else(lost)?;
             let error = DecodeError::Invalid { what, found, expected };
             return Err(source.corrupt(self.loom.inputs, error));
         }
-        let mut columns: Vec<usize> = runs.iter().map(|run| run.column).collect();
+        let mut columns: Vec<u32> = runs.iter().map(|run| run.column).collect();
         columns.sort_unstable();
         columns.dedup();
         for run in &mut runs {
-            run.column = columns.binary_search(&run.column).unwrap_or_default();
+            run.column = columns.binary_search(&run.column).unwrap_or_default() as u32;
         }
         self.weave.timestamps.push(EncodedTimestamps::of(times));
         self.weave.chunks.push(Cut::Woven { timestamps: times.to_vec(), columns, runs });
@@ -321,13 +335,14 @@ impl Work<'_> {
 impl Stream {
     /// The rows of columns that rows of the stream are.
     fn split(&self, rows: Range<usize>, mut each: impl FnMut(Run)) {
-        let from = self.runs.partition_point(|(begin, run)| begin + run.length <= rows.start);
+        let from = self.runs.partition_point(|(begin, run)| begin + run.len() <= rows.start);
         for &(begin, run) in self.runs.iter().skip(from) {
             if begin >= rows.end {
                 return;
             }
-            let (start, end) = (rows.start.max(begin), rows.end.min(begin + run.length));
-            each(Run { start: run.start + start - begin, length: end - start, ..run });
+            let (start, end) = (rows.start.max(begin), rows.end.min(begin + run.len()));
+            let first = run.rows().start + start - begin;
+            each(Run::new(run.column, first..first + end - start));
         }
     }
 }
