@@ -15,6 +15,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use super::ingest::elapsed_nanos;
 use super::partition::{self, Column};
 use super::receipt::Promise;
+use super::record_parts;
 use super::recovery::open_part;
 use super::shared::{Counters, Shared};
 use crate::catalog::{Catalog, PartEntry};
@@ -120,7 +121,9 @@ pub(super) fn panicked(thread: &'static str, panic: &(dyn std::any::Any + Send))
 pub(super) fn commit(shared: &Shared, head: &Snapshot) -> Result<()> {
     let Some(watermark) = head.last_sequence() else { return Ok(()) };
     shared.make_room()?;
-    let entries = write_parts(shared, head, watermark)?;
+    let mut entries = write_parts(shared, head, watermark)?;
+    let records = record_parts::write(shared, head, watermark, &entries)?;
+    entries.extend(records);
     let parts = open_parts(shared, &entries)?;
     let make = |catalog: &Catalog| catalog.with_added(&entries, watermark);
     shared.edit(parts, make, |state| state.frozen = None).map(drop)
@@ -175,10 +178,6 @@ fn write_class(
     members: &[Members<'_>],
     watermark: u64,
 ) -> Result<Vec<PartEntry>> {
-    let (catalog, parts) = {
-        let state = shared.live.read();
-        (Arc::clone(&state.catalog), Arc::clone(&state.parts))
-    };
     let columns: Vec<Column<'_>> = members
         .iter()
         .map(|Members { group, series }| Column {
@@ -186,33 +185,52 @@ fn write_class(
             series: series.len() as u64,
         })
         .collect();
-    let existing: Vec<TimeRange> = parts
-        .iter()
-        .filter(|part| part.meta().tier.is_raw() && shared.class_of_part(part) == class)
-        .map(|part| part.meta().window)
-        .collect();
-    let windows = partition::windows(&columns, catalog.partition_ns, &existing);
-    let written = windows.into_iter().map(|window| {
-        let spec = PartSpec {
-            id: shared.ledger.next_part(),
-            window,
-            rank: watermark,
-            store: shared.options.store,
-            limits: SegmentLimits {
-                chunk_samples_max: shared.options.chunk_samples_max,
-                segment_bytes_target: shared.options.segment_bytes_target,
-            },
-            tier: Tier::RAW,
-            layout: Layout::Samples,
-            // Whatever was deleted before was written before the samples of this head, and what is
-            // deleted meanwhile as well.
-            tombstones: catalog.next_tombstone - 1,
-        };
+    let specs = specs(shared, class, &columns, &[], Layout::Samples, watermark);
+    let written = specs.into_iter().map(|spec| {
         let meta = shared.pool.install(|| write_part(shared, &spec, members, &columns))?;
         let bytes = part::size_bytes(&*shared.fs, &shared.parts_dir(), spec.id)?;
         Ok(PartEntry::of(&meta, bytes))
     });
     written.collect()
+}
+
+/// The parts that columns of one class become: one for each window. These are those that raw parts
+/// of the class have, or some of `beside`, where there are any.
+pub(super) fn specs(
+    shared: &Shared,
+    class: usize,
+    columns: &[Column<'_>],
+    beside: &[TimeRange],
+    layout: Layout,
+    watermark: u64,
+) -> Vec<PartSpec> {
+    let (catalog, parts) = {
+        let state = shared.live.read();
+        (Arc::clone(&state.catalog), Arc::clone(&state.parts))
+    };
+    let existing: Vec<TimeRange> = parts
+        .iter()
+        .filter(|part| part.meta().tier.is_raw() && shared.class_of_part(part) == class)
+        .map(|part| part.meta().window)
+        .chain(beside.iter().copied())
+        .collect();
+    let windows = partition::windows(columns, catalog.partition_ns, &existing).into_iter();
+    let specs = windows.map(|window| PartSpec {
+        id: shared.ledger.next_part(),
+        window,
+        rank: watermark,
+        store: shared.options.store,
+        limits: SegmentLimits {
+            chunk_samples_max: shared.options.chunk_samples_max,
+            segment_bytes_target: shared.options.segment_bytes_target,
+        },
+        tier: Tier::RAW,
+        layout,
+        // Whatever was deleted before was written before the samples of this head, and what is
+        // deleted meanwhile as well.
+        tombstones: catalog.next_tombstone - 1,
+    });
+    specs.collect()
 }
 
 /// A frozen group as the segment writer wants it: the rows of one window, the series by their
@@ -290,7 +308,7 @@ pub(super) fn metadata(shared: &Shared, series: &[Arc<Series>]) -> Vec<(String, 
 }
 
 /// The series of a part, ascending, with their ids.
-fn series_table<'a>(
+pub(super) fn series_table<'a>(
     shared: &Shared,
     ids: impl Iterator<Item = &'a SeriesId>,
 ) -> Vec<(Arc<Series>, SeriesId)> {

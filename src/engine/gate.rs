@@ -31,6 +31,10 @@ pub enum Reason {
     ChannelFull,
     /// Less free space on the disk than the guard keeps.
     DiskFull,
+    /// An observation of a distribution that is NaN or infinite.
+    NotFinite,
+    /// An observation of a distribution that spread over more bins at once than a handle holds.
+    TooManyBins,
     /// Not refused but redirected: written to an overflow series, since the store holds as many
     /// series as it may.
     SeriesLimit,
@@ -40,7 +44,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in a fixed order.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::InvalidName,
         Self::Filtered,
         Self::TooOld,
@@ -49,6 +53,8 @@ impl Reason {
         Self::RateLimited,
         Self::ChannelFull,
         Self::DiskFull,
+        Self::NotFinite,
+        Self::TooManyBins,
         Self::SeriesLimit,
         Self::OverBudget,
     ];
@@ -74,6 +80,8 @@ impl Reason {
             Self::RateLimited => "rate_limited",
             Self::ChannelFull => "channel_full",
             Self::DiskFull => "disk_full",
+            Self::NotFinite => "not_finite",
+            Self::TooManyBins => "too_many_bins",
             Self::SeriesLimit => "series_limit",
             Self::OverBudget => "over_budget",
         }

@@ -28,7 +28,6 @@ pub(super) struct Ledger {
 
 /// A catalog, and the parts that it names, in its order: they stay on disk while this is held.
 #[derive(Debug, Clone)]
-#[allow(dead_code, reason = "snapshots are made of it")]
 pub(crate) struct Pinned {
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) parts: Arc<Vec<Arc<Part>>>,

@@ -29,6 +29,7 @@
 mod channel;
 mod commit;
 mod delete;
+mod distribution;
 mod gate;
 mod health;
 mod ingest;
@@ -36,11 +37,14 @@ mod ledger;
 mod maintenance;
 mod partition;
 mod receipt;
+mod record_parts;
+mod recorder;
 mod recovery;
 mod self_metrics;
 mod shared;
 mod snapshot;
 mod stats;
+mod tier_records;
 mod verify;
 mod writer;
 
@@ -51,6 +55,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 pub use delete::DeleteReport;
+pub use distribution::DistributionHandle;
 pub use gate::{Reason, Refusal};
 pub(crate) use ledger::Pinned;
 pub use maintenance::{CompactReport, CompactScope, MaintenanceStep, RetentionReport, TaskReport};
@@ -58,6 +63,8 @@ pub use receipt::{Accepted, Receipt};
 pub use recovery::Recovery;
 pub use snapshot::{CopyStep, SnapshotOptions, SnapshotReport, restore, restore_in};
 pub use stats::{PartStats, Stats, TierStats};
+#[cfg(feature = "parquet")]
+pub(crate) use tier_records::leave_out_deleted;
 pub use verify::{Problem, VerifyReport, VerifyStep};
 pub use writer::{ScrapeHandle, SeriesHandle, Writer};
 
@@ -220,14 +227,16 @@ impl Engine {
         self.ask(Message::Freeze)
     }
 
-    /// Freezes the head and pins what the catalog names then: the catalog as it is on disk and its
-    /// parts, in its order. Their directories stay until they are dropped.
+    /// Freezes the head (but of an engine that was opened read-only) and pins what the catalog names
+    /// then: the catalog as it is on disk and its parts, in its order. Their directories stay until
+    /// they are dropped.
     ///
     /// # Errors
     /// As [`freeze`](Self::freeze).
-    #[allow(dead_code, reason = "snapshots are made of it")]
     pub(crate) fn pin(&self) -> Result<Pinned> {
-        self.freeze()?;
+        if !self.opened_read_only() {
+            self.freeze()?;
+        }
         let state = self.shared.live.read();
         Ok(Pinned { catalog: Arc::clone(&state.catalog), parts: Arc::clone(&state.parts) })
     }
@@ -408,10 +417,15 @@ impl Engine {
         options: &SnapshotOptions,
         progress: &mut dyn FnMut(CopyStep),
     ) -> Result<SnapshotReport> {
-        if !matches!(self.read_only_cause(), Some(ReadOnlyCause::Opened)) {
-            self.freeze()?;
-        }
-        snapshot::snapshot(&self.shared, dir.as_ref(), options, progress)
+        let pinned = self.pin()?;
+        // What an engine has open for reading only has no writer: the log stands still.
+        let log = self.opened_read_only().then(|| self.shared.log_dir());
+        let source = snapshot::Source { log, pinned };
+        snapshot::snapshot(&*self.shared.fs, &source, dir.as_ref(), options, progress)
+    }
+
+    fn opened_read_only(&self) -> bool {
+        matches!(self.read_only_cause(), Some(ReadOnlyCause::Opened))
     }
 
     /// Checks every checksum and invariant of the store in `path`, offline: no engine may have it

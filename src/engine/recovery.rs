@@ -9,6 +9,7 @@ use rayon::prelude::*;
 
 use super::Environment;
 use super::commit::commit;
+use super::distribution::NewRecorders;
 use super::gate::Gate;
 use super::health::Health;
 use super::ledger::{self, Ledger};
@@ -85,6 +86,7 @@ pub(super) fn open(dir: &Path, options: Options, environment: Environment) -> Re
         index,
         health,
         groups: Groups::default(),
+        new_recorders: NewRecorders::default(),
         cache,
         ledger: Ledger::new(&catalog),
         upkeep: Upkeep::default(),
@@ -233,6 +235,13 @@ impl Names {
                 let mut state = shared.live.write();
                 state.head.append_column(series, timestamps, values, sequence);
                 Ok(values.len() as u64)
+            }
+            Record::Distribution { sequence, series, timestamp, distribution } => {
+                let series = *self.series.get(&series).ok_or_else(|| undeclared("series"))?;
+                let distribution = Arc::new(distribution.clone());
+                let mut state = shared.live.write();
+                state.head.put_distribution(series, timestamp, distribution, sequence);
+                Ok(1)
             }
         }
     }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
+use super::distribution::NewRecorders;
 use super::gate::Gate;
 use super::health::Health;
 use super::ledger::Ledger;
@@ -45,6 +46,7 @@ pub(super) struct Shared {
     pub(super) gate: Gate,
     pub(super) health: Health,
     pub(super) groups: Groups,
+    pub(super) new_recorders: NewRecorders,
     pub(super) cache: Arc<PartCache>,
     pub(super) live: Live,
     pub(super) ledger: Ledger,
@@ -263,6 +265,9 @@ impl View {
         for head in self.frozen.iter().chain([&self.head]) {
             if head.samples() > 0 {
                 sources.samples.push(Arc::clone(head) as Arc<dyn ChunkSource>);
+            }
+            if head.has_distributions() {
+                sources.records.push(Arc::clone(head) as Arc<dyn RecordSource>);
             }
         }
         sources

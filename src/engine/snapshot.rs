@@ -12,13 +12,14 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::ledger::Pinned;
 use super::recovery::{create_parents, parent};
-use super::shared::{Shared, parts_dir};
+use super::shared::parts_dir;
 use super::verify::{self, Problem};
 use crate::catalog::{self, Catalog, PartEntry};
-use crate::error::{DecodeError, Error, ReadOnlyCause, Result};
+use crate::error::{DecodeError, Error, Result};
 use crate::fs::{Fs, RealFs, tree_bytes};
-use crate::part::{Part, part_dir};
+use crate::part::part_dir;
 
 /// What is copied at a time.
 const COPY_BYTES: usize = 1 << 20;
@@ -56,48 +57,46 @@ pub struct CopyStep {
     pub bytes_total: u64,
 }
 
-/// A catalog, and the parts it names held so that none of them goes meanwhile.
-struct Pinned {
-    catalog: Catalog,
-    _parts: Vec<Arc<Part>>,
+/// What is copied.
+pub(super) struct Source {
+    /// Where samples that no part has yet stand still in the log: its directory.
+    pub(super) log: Option<PathBuf>,
+    pub(super) pinned: Pinned,
 }
 
-/// Copies the store into `dir`; see [`Engine::snapshot`](super::Engine::snapshot).
+/// Copies a store into `dir`; see [`Engine::snapshot`](super::Engine::snapshot).
 pub(super) fn snapshot(
-    shared: &Shared,
+    fs: &dyn Fs,
+    source: &Source,
     dir: &Path,
     options: &SnapshotOptions,
     progress: &mut dyn FnMut(CopyStep),
 ) -> Result<SnapshotReport> {
-    let fs = &*shared.fs;
+    let catalog = &*source.pinned.catalog;
     let previous = match &options.previous {
         Some(previous) => Some(Previous::open(fs, previous)?),
         None => None,
     };
-    let pinned = pin(shared)?;
     if let Some(previous) = &previous
-        && previous.catalog.store_id != pinned.catalog.store_id
+        && previous.catalog.store_id != catalog.store_id
     {
         let reason = format!("{} is of another store", previous.dir.display());
         return Err(Error::InvalidArgument { what: "previous snapshot", reason });
     }
-    // What an engine has open for reading only has no writer: the log stands still.
-    let log =
-        matches!(shared.health.cause(), Some(ReadOnlyCause::Opened)).then(|| shared.log_dir());
     build(fs, dir, |building| {
-        let mut copy = Copy::new(fs, &pinned.catalog, progress);
-        for entry in &pinned.catalog.parts {
+        let mut copy = Copy::new(fs, catalog, progress);
+        for (entry, part) in catalog.parts.iter().zip(&**source.pinned.parts) {
             let linked = match &previous {
                 Some(previous) if previous.holds(entry) => {
-                    copy.link_part(&previous.dir, &shared.dir, building, entry)?
+                    copy.link_part(&previous.dir, part.dir(), building, entry)?
                 }
                 _ => false,
             };
             if !linked {
-                copy.copy_part(&shared.dir, building, entry)?;
+                copy.copy_part(part.dir(), building, entry)?;
             }
         }
-        copy.finish(log.as_deref(), building, &pinned.catalog)
+        copy.finish(source.log.as_deref(), building, catalog)
     })
 }
 
@@ -130,7 +129,7 @@ pub fn restore_in(
     build(&**fs, to, |building| {
         let mut copy = Copy::new(&**fs, &catalog, progress);
         for entry in &catalog.parts {
-            copy.copy_part(from, building, entry)?;
+            copy.copy_part(&part_dir(&parts_dir(from), entry.id), building, entry)?;
         }
         let report = copy.finish(Some(&from.join("log")), building, &catalog)?;
         let verified = verify::verify_in(fs, building, &mut |_| {})?;
@@ -154,22 +153,6 @@ fn load(fs: &dyn Fs, dir: &Path) -> Result<Catalog> {
         let missing = std::io::Error::new(ErrorKind::NotFound, "there is no catalog");
         Error::io("open", dir, missing)
     })
-}
-
-/// A catalog and parts that agree. The catalog is replaced before its parts are published, so one
-/// may be ahead of the other for a moment.
-fn pin(shared: &Shared) -> Result<Pinned> {
-    loop {
-        let parts = Arc::clone(&shared.live.read().parts);
-        let catalog = load(&*shared.fs, &shared.dir)?;
-        let held =
-            |entry: &PartEntry| parts.iter().find(|part| part.meta().id == entry.id).cloned();
-        let pinned: Option<Vec<Arc<Part>>> = catalog.parts.iter().map(held).collect();
-        if let Some(parts) = pinned {
-            return Ok(Pinned { catalog, _parts: parts });
-        }
-        std::thread::yield_now();
-    }
 }
 
 /// Has `fill` build what is to be `dir` under a temporary name, and publishes it. What a failure
@@ -237,10 +220,10 @@ impl<'a> Copy<'a> {
         (self.progress)(CopyStep { bytes_done, bytes_total: self.bytes_total });
     }
 
-    fn copy_part(&mut self, from: &Path, to: &Path, entry: &PartEntry) -> Result<()> {
-        let from = part_dir(&parts_dir(from), entry.id);
+    /// Copies a part's directory into the store that is built in `to`.
+    fn copy_part(&mut self, part: &Path, to: &Path, entry: &PartEntry) -> Result<()> {
         let to = part_dir(&parts_dir(to), entry.id);
-        self.report.bytes_copied += copy_tree(self.fs, &from, &to)?;
+        self.report.bytes_copied += copy_tree(self.fs, part, &to)?;
         self.note(entry);
         Ok(())
     }
@@ -256,8 +239,7 @@ impl<'a> Copy<'a> {
     ) -> Result<bool> {
         let from = part_dir(&parts_dir(previous), entry.id);
         let to = part_dir(&parts_dir(to), entry.id);
-        let live = part_dir(&parts_dir(live), entry.id);
-        if !same_files(self.fs, &from, &live)? {
+        if !same_files(self.fs, &from, live)? {
             return Ok(false);
         }
         match link_tree(self.fs, &from, &to) {

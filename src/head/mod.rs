@@ -1,12 +1,14 @@
 //! The head: recent samples in memory, until they freeze into parts.
 //!
 //! Owns: the *lanes* that samples are appended to (one a scrape group, one a series that comes
-//! alone), the late lane for samples out of order, the rule that for equal timestamps the later
-//! write wins among them, and the way a head freezes into groups for the segment writer. Written
-//! by one thread (`engine::ingest`); readers hold a [`Snapshot`], which never changes.
+//! alone), the late lane for samples out of order, the distributions beside them, the rule that for
+//! equal timestamps the later write wins, and the way a head freezes into groups for the segment
+//! writer. Written by one thread (`engine::ingest`); readers hold a [`Snapshot`], which never
+//! changes.
 //!
 //! Does not own: durability (`wal`), or which head is live (`engine`).
 
+mod distributions;
 mod freeze;
 mod lane;
 mod plan;
@@ -18,6 +20,7 @@ use std::sync::Arc;
 pub use freeze::FrozenGroup;
 pub use snapshot::Snapshot;
 
+use crate::aggregate::Distribution;
 use crate::model::SeriesId;
 use lane::Lane;
 use snapshot::Late;
@@ -108,6 +111,20 @@ impl Head {
                 _ => self.push_late(series, timestamp, Late { order, value }),
             }
         }
+    }
+
+    /// Puts what was observed of a series at `timestamp`, in place of what an earlier batch put
+    /// there.
+    pub fn put_distribution(
+        &mut self,
+        series: SeriesId,
+        timestamp: i64,
+        distribution: Arc<Distribution>,
+        sequence: u64,
+    ) {
+        self.snapshot.note(sequence, 1);
+        let (added, replaced) = self.snapshot.put_distribution(series, timestamp, distribution);
+        self.bytes = (self.bytes + added).saturating_sub(replaced);
     }
 
     fn add_lane(&mut self, series: Arc<[SeriesId]>) -> u32 {

@@ -7,9 +7,11 @@ use parquet::record::RowAccessor;
 
 use super::*;
 use crate::aggregate::{Partial, Sketch};
+use crate::engine::Engine;
 use crate::fs::{Fs, RealFs};
-use crate::model::Series;
-use crate::segment::{RecordFields, Records};
+use crate::model::{Metadata, Selector, Series};
+use crate::options::{ArchivePart, Archiver, GateOptions, Options};
+use crate::segment::{ChunkSource, Mask, RecordFields, Records, Sources};
 
 fn series(text: &str) -> Arc<Series> {
     Arc::new(Series::parse(text).unwrap())
@@ -195,12 +197,85 @@ impl Fs for FlippingFs {
     }
 }
 
+/// The files of an archive below its directory, ascending.
+fn files(dir: &Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    let mut dirs = vec![dir.to_owned()];
+    while let Some(dir) = dirs.pop() {
+        for entry in RealFs.list(&dir).unwrap() {
+            let path = dir.join(&entry.name);
+            if entry.is_dir { dirs.push(path) } else { found.push(path) }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn archive_all(engine: &Engine, archive: &ParquetArchive, masks: &[Mask]) {
+    let pinned = engine.pin().unwrap();
+    let series = engine.series(&Selector::default(), TimeRange::ALL).unwrap();
+    for (entry, part) in pinned.catalog.parts.iter().zip(&**pinned.parts) {
+        let mut sources = Sources::from(vec![Arc::clone(part) as Arc<dyn ChunkSource>]);
+        sources.masks = masks.to_vec();
+        let store_id = pinned.catalog.store_id;
+        let metadata = [("m".to_owned(), Metadata::default())];
+        let part = ArchivePart {
+            store_id,
+            entry,
+            series: &series,
+            metadata: &metadata,
+            sources: &sources,
+        };
+        archive.archive(&part).unwrap();
+    }
+}
+
+#[test]
+fn a_part_is_archived_by_day_and_twice_is_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options {
+        self_metrics: None,
+        gate: GateOptions { past: None, future: None, ..GateOptions::default() },
+        ..Options::default()
+    };
+    let engine = Engine::open(dir.path().join("db"), options).unwrap();
+    let writer = engine.writer("test");
+    let mut expected = Vec::new();
+    for name in ["m{i=\"1\"}", "m{i=\"2\"}"] {
+        let series = writer.series(&series(name), &Metadata::default()).unwrap();
+        let times: Vec<i64> = (0..300).map(|i| i * 900_000_000_000).collect();
+        let values: Vec<f64> = times.iter().map(|&t| (t / 7) as f64).collect();
+        expected.extend(times.iter().zip(&values).map(|(&t, &v)| (name.to_owned(), t, v)));
+        drop(writer.append_column(&series, times, values).unwrap());
+    }
+    engine.freeze().unwrap();
+    let archive = ParquetArchive::new(dir.path().join("archive"));
+    for _ in 0..2 {
+        archive_all(&engine, &archive, &[]);
+        let files = files(&dir.path().join("archive"));
+        assert_eq!(files.len(), 4, "{files:?}");
+        let mut found = Vec::new();
+        for (file, day) in files.iter().zip(1..) {
+            let partition = format!("archive/tier=raw/date=1970-01-0{day}");
+            assert!(file.parent().unwrap().ends_with(partition), "{file:?}");
+            for row in reader(file).get_row_iter(None).unwrap() {
+                let row = row.unwrap();
+                // This reader has no type for nanoseconds and gives the number.
+                let time = row.get_long(3).unwrap();
+                found.push((row.get_string(0).unwrap().clone(), time, row.get_double(4).unwrap()));
+            }
+        }
+        found.sort_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)));
+        assert_eq!(found, expected);
+    }
+}
+
 #[test]
 fn directories_are_days_months_or_years() {
     let at = |text: &str| crate::integration::notation::parse_timestamp(text).unwrap();
     let range = TimeRange::new(at("2025-12-31 12:00"), at("2026-02-02"));
     let names = |tier: Tier| -> Vec<String> {
-        let found = partitions(tier, range);
+        let found = partitions(tier, Rows::Samples, range);
         assert_eq!(found.first().unwrap().1.start, range.start);
         assert_eq!(found.last().unwrap().1.end, range.end);
         assert!(found.windows(2).all(|pair| pair[0].1.end == pair[1].1.start));
@@ -214,6 +289,10 @@ fn directories_are_days_months_or_years() {
         ["tier=1h/date=2025-12-01", "tier=1h/date=2026-01-01", "tier=1h/date=2026-02-01"]
     );
     assert_eq!(names(Tier::DAY), ["tier=1d/date=2025-01-01", "tier=1d/date=2026-01-01"]);
-    assert!(partitions(Tier::RAW, TimeRange::new(Timestamp(5), Timestamp(5))).is_empty());
-    assert_eq!(partitions(Tier::DAY, TimeRange::ALL).len(), 586);
+    let first = partitions(Tier::RAW, Rows::Records, range).remove(0).0;
+    assert!(first.starts_with("tier=raw-distributions"));
+    assert!(
+        partitions(Tier::RAW, Rows::Samples, TimeRange::new(Timestamp(5), Timestamp(5))).is_empty()
+    );
+    assert_eq!(partitions(Tier::DAY, Rows::Records, TimeRange::ALL).len(), 586);
 }
