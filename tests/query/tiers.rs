@@ -7,7 +7,7 @@ use std::time::Duration;
 use icecore::aggregate::{Partial, Sketch};
 use icecore::model::{SeriesId, is_stale};
 use icecore::query::{Answer, Function, Request, TierChoice, bucket_records, execute};
-use icecore::segment::{ChunkSource, Mask, RecordFields, RecordSource, Records, Sources};
+use icecore::segment::{ChunkSource, Mask, RecordFields, RecordSource, Sources};
 use icecore::time::Tier;
 use proptest::prelude::*;
 use roaring::RoaringBitmap;
