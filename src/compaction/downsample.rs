@@ -341,3 +341,6 @@ fn pick(starts: &[i64], found: Records, sketches: bool, out: &mut Records) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
