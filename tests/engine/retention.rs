@@ -28,10 +28,14 @@ fn keeping(keep: Keep) -> Options {
 
 /// Appends a sample each ten seconds of the `nth` partition, and freezes.
 fn partition(engine: &Engine, series: &[&str], nth: i64) {
+    partition_of(engine, series, nth, 10 * SECOND);
+}
+
+fn partition_of(engine: &Engine, series: &[&str], nth: i64, step: i64) {
     let writer = engine.writer("w");
     for series in series {
-        let timestamps = ((nth * PARTITION)..((nth + 1) * PARTITION)).step_by(10);
-        let timestamps: Vec<i64> = timestamps.map(|t| t * SECOND).collect();
+        let times = (nth * PARTITION * SECOND)..((nth + 1) * PARTITION * SECOND);
+        let timestamps: Vec<i64> = times.step_by(step as usize).collect();
         let samples = (0..timestamps.len()).map(|i| (i as f64 * 0.37).sin()).collect();
         drop(writer.append_column(&handle(&writer, series), timestamps, samples).unwrap());
     }
@@ -59,9 +63,9 @@ fn age_counts_from_the_earlier_of_now_and_the_newest_sample() {
         .collect();
     assert_eq!(going, [1, 2], "nothing is older than the newest sample less an hour");
     // One that lags behind them deletes less.
-    store.clock.set(partition_end(6));
+    store.clock.set(partition_end(5));
     assert!(engine.plan_retention().is_empty(), "{:?}", engine.plan_retention());
-    store.clock.set(partition_end(7));
+    store.clock.set(partition_end(6));
     let planned = engine.plan_retention();
     assert_eq!(planned.len(), 1);
     let report = engine.enforce_retention().unwrap();
@@ -191,17 +195,16 @@ fn the_directory_stays_near_its_live_bytes() {
         .with(Tier::RAW, Duration::from_secs(10 * PARTITION as u64))
         .with(Tier::MINUTE, Duration::from_secs(20 * PARTITION as u64))
         .with(Tier::TEN_MINUTES, Duration::from_secs(30 * PARTITION as u64));
-    let options = Options { store: StoreKind::default(), ..keeping(keep) };
+    let options = Options { store: StoreKind::default(), head_bytes_max: 1 << 18, ..keeping(keep) };
     let environment = Environment { fs: Arc::new(fs.clone()), clock: Arc::clone(&clock) as _ };
     let engine = Engine::open_in(dir.path(), options, environment).unwrap();
-    let names: Vec<String> = (0..300).map(|i| format!("m{{i=\"{i}\"}}")).collect();
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let (mut worst, mut dropped) = (0.0_f64, 0);
     for nth in 0..50 {
         clock.set(partition_end(nth));
         fs.reset();
         let mut before = live_bytes(dir.path());
-        partition(&engine, &names, nth);
+        // Dense enough that windows are one partition long.
+        partition_of(&engine, &["a", "b", "c", "d"], nth, SECOND * 12 / 100);
         loop {
             let live = live_bytes(dir.path());
             let peak = fs.peak().max(tree_bytes(&RealFs, dir.path()).unwrap());
@@ -218,9 +221,9 @@ fn the_directory_stays_near_its_live_bytes() {
             }
         }
     }
-    assert!(dropped >= 39, "{dropped}");
+    assert!(dropped >= 35, "{dropped}");
     let raw = catalog(dir.path()).parts.iter().filter(|part| part.tier.is_raw()).count();
-    assert!((10..=12).contains(&raw), "{raw} raw parts");
+    assert!((10..=15).contains(&raw), "{raw} raw parts");
     println!("at most {worst:.2} times the live bytes");
     assert!(worst <= 1.6, "{worst}");
     engine.close().unwrap();

@@ -2,7 +2,7 @@
 //!
 //! At any moment the directory holds parts, at most two heads' worth of log (the active one and
 //! the one being frozen), at most one head's worth of parts that a freeze is writing, and what a
-//! task of compaction writes before its inputs go. The first is what dropping can bound; for the
+//! task of compaction writes before its inputs go, or reads though they have gone. The first is what dropping can bound; for the
 //! rest room is kept free, always. So nothing has to be measured while data streams in, and a
 //! freeze waits for nothing but the drops that make its room.
 
@@ -15,9 +15,9 @@ use crate::fs::tree_bytes;
 use crate::options::Options;
 use crate::part::directory_name;
 
-/// Of the bytes that parts may take, one part in this many is kept free for what a task of
-/// compaction writes.
-const SCRATCH_SHARE: u64 = 8;
+/// Of the bytes that parts may take, one part in this many is kept free for tasks of compaction: half
+/// for what one writes, half for what it reads and a freeze has dropped meanwhile.
+const SCRATCH_SHARE: u64 = 4;
 
 /// How [`Policy::bytes_max`](crate::options::Policy) is divided.
 #[derive(Debug, Clone, Copy)]
@@ -43,7 +43,7 @@ impl Shared {
     /// quarter of what the parts take: the directory stays below 1.6 times its live bytes.
     pub(super) fn scratch_bytes_max(&self, catalog: &Catalog) -> u64 {
         match Budget::of(&self.options) {
-            Some(budget) => budget.parts_bytes - budget.data_bytes,
+            Some(budget) => (budget.parts_bytes - budget.data_bytes) / 2,
             None => {
                 let live = catalog.parts.iter().fold(0_u64, |sum, part| sum + part.bytes);
                 (live / 4).max(self.options.head_bytes_max as u64)

@@ -123,7 +123,7 @@ impl Maintainer {
         if let Some(report) = self.shared.enforce_retention()? {
             return Ok(Some(MaintenanceStep::Dropped(report)));
         }
-        let Some(picture) = self.shared.picture() else { return Ok(None) };
+        let picture = self.shared.picture();
         if self.freeze_is_due(policy, &picture, &mut turn) {
             self.freeze()?;
             return Ok(Some(MaintenanceStep::Froze));
@@ -175,22 +175,22 @@ impl Maintainer {
 }
 
 impl Shared {
-    /// The store as planning sees it now; `None` where it holds nothing.
-    fn picture(&self) -> Option<Picture> {
-        let picture = self.picture_of_all()?;
-        Some(Picture { parts: self.workable(picture.parts), ..picture })
+    /// The store as planning sees it now.
+    fn picture(&self) -> Picture {
+        let picture = self.picture_of_all();
+        Picture { parts: self.workable(picture.parts), ..picture }
     }
 
     /// As [`picture`](Self::picture), with parts that could not be read.
-    fn picture_of_all(&self) -> Option<Picture> {
+    fn picture_of_all(&self) -> Picture {
         let view = self.live.view();
         let head = view.frozen.iter().chain([&view.head]).filter_map(|head| head.time_bounds());
         let head = head.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
         let newest = view.parts.iter().map(|part| part.meta().last).max();
-        let newest = newest.max(head.map(|(_, last)| last))?;
+        let newest = newest.max(head.map(|(_, last)| last)).unwrap_or(Timestamp::MIN);
         let frontier = newest.min(self.clock.now());
         let parts = self.part_views(&view);
-        Some(Picture { parts, catalog: view.catalog, frontier, head })
+        Picture { parts, catalog: view.catalog, frontier, head }
     }
 
     fn situation<'a>(&self, policy: &'a Policy, picture: &'a Picture) -> Situation<'a> {

@@ -53,7 +53,7 @@ impl Shared {
 
     /// What would go now.
     pub(super) fn plan_retention(&self) -> Vec<Dropped> {
-        let Some(picture) = self.picture_of_all() else { return Vec::new() };
+        let picture = self.picture_of_all();
         let policy = &self.options.policy;
         let mut dropped = expired(&picture.parts, policy, picture.frontier);
         if let Some(budget) = Budget::of(&self.options) {
@@ -73,7 +73,7 @@ impl Shared {
         if keeps.all(unlimited) {
             return Ok(RetentionReport::default());
         }
-        let Some(picture) = self.picture_of_all() else { return Ok(RetentionReport::default()) };
+        let picture = self.picture_of_all();
         let due = expired(&picture.parts, policy, picture.frontier);
         let mut report = RetentionReport::default();
         self.drop_parts(due, false, &mut report)?;
@@ -83,12 +83,11 @@ impl Shared {
     /// Drops what is above the budget, adding to `report`; notes whether writes must be refused.
     fn drop_excess(&self, mut report: RetentionReport) -> Result<RetentionReport> {
         let Some(budget) = Budget::of(&self.options) else { return Ok(report) };
-        if let Some(picture) = self.picture_of_all() {
-            let other = self.other_bytes(&picture.catalog);
-            let drops = over_budget(&picture.parts, budget.data_bytes, other);
-            let forced = self.options.archive.as_ref().is_none_or(|a| a.budget_drops_unarchived);
-            self.drop_parts(drops.dropped, forced, &mut report)?;
-        }
+        let picture = self.picture_of_all();
+        let other = self.other_bytes(&picture.catalog);
+        let drops = over_budget(&picture.parts, budget.data_bytes, other);
+        let forced = self.options.archive.as_ref().is_none_or(|a| a.budget_drops_unarchived);
+        self.drop_parts(drops.dropped, forced, &mut report)?;
         report.short_bytes = self.refuse_over_budget(&budget);
         Ok(report)
     }

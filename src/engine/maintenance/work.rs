@@ -173,7 +173,7 @@ impl Maintainer {
     fn merge_window(&self, pause: &mut Pause<'_>) -> Result<Option<MaintenanceStep>> {
         let mut turn = lock(&self.shared.upkeep.turn);
         self.shared.health.check_writable()?;
-        let Some(picture) = self.shared.picture() else { return Ok(None) };
+        let picture = self.shared.picture();
         let bytes_max = self.shared.scratch_bytes_max(&picture.catalog);
         let Some(task) = several(&picture, bytes_max) else { return Ok(None) };
         self.perform(&picture, &task, &mut turn, pause).map(Some)
