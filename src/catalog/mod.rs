@@ -55,12 +55,13 @@ pub struct Tombstone {
 }
 
 impl Tombstone {
-    /// Whether the part may hold samples that this deletes (its series were not looked at).
+    /// Whether the part may hold samples that this deletes (its series were not looked at). A tier's
+    /// record stands for all of its bucket.
     #[must_use]
     pub fn may_affect(&self, part: &PartEntry) -> bool {
-        part.rank <= self.rank
-            && part.tombstones < self.id
-            && self.range.overlaps(part.first, part.last)
+        let bucket = part.tier.floor(part.last).0.saturating_add(part.tier.nanos());
+        let last = part.last.max(Timestamp(bucket.saturating_sub(1)));
+        part.rank <= self.rank && part.tombstones < self.id && self.range.overlaps(part.first, last)
     }
 }
 

@@ -120,7 +120,9 @@ fn show(
     began: Instant,
 ) -> Result<(), Failure> {
     if tasks.is_empty() {
-        screen.line("Nothing to do.")?;
+        let done =
+            if failures(report).next().is_none() { "Nothing to do." } else { "Nothing done." };
+        screen.line(done)?;
         return Ok(());
     }
     let mut table =
@@ -164,14 +166,13 @@ fn failures(report: &CompactReport) -> impl Iterator<Item = &crate::Error> {
     })
 }
 
-/// What could not be read is told, and is what the command ends with.
+/// What could not be read is told.
 pub(super) fn failed(screen: &mut Screen, report: &CompactReport) -> Result<(), Failure> {
+    let mut ended = Ok(());
     for error in failures(report) {
         screen.complain(&format!("left alone: {error}"));
+        let damaged = error.kind() == ErrorKind::Corrupt;
+        ended = Err(if damaged { Failure::Damaged } else { Failure::Incomplete });
     }
-    match failures(report).next() {
-        None => Ok(()),
-        Some(error) if error.kind() == ErrorKind::Corrupt => Err(Failure::Damaged),
-        Some(error) => Err(error.clone().into()),
-    }
+    ended
 }

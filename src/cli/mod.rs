@@ -17,6 +17,7 @@ mod generate;
 mod history;
 mod import;
 mod input;
+mod parquet;
 mod progress;
 mod query;
 mod retain;
@@ -107,6 +108,8 @@ enum Failure {
     Output(std::io::Error),
     /// The store was looked at, and is damaged; said already.
     Damaged,
+    /// Not all could be done; said already.
+    Incomplete,
 }
 
 impl From<Error> for Failure {
@@ -131,6 +134,7 @@ impl Failure {
             Self::Output(error) if error.kind() == std::io::ErrorKind::BrokenPipe => 0,
             Self::Output(_) => 1,
             Self::Damaged => 3,
+            Self::Incomplete => 1,
             Self::Engine(error) => match error.kind() {
                 ErrorKind::Corrupt => 3,
                 ErrorKind::Invalid => 2,
@@ -147,7 +151,7 @@ impl Failure {
             Self::Output(error) if error.kind() == std::io::ErrorKind::BrokenPipe => None,
             Self::Output(error) => Some(format!("cannot write the answer: {error}")),
             Self::Engine(error) => Some(error.to_string()),
-            Self::Damaged => None,
+            Self::Damaged | Self::Incomplete => None,
         }
     }
 }

@@ -41,6 +41,8 @@ pub(super) struct Ingest {
     collector: Collector,
     unsynced_since: Option<Instant>,
     head_since: Option<Instant>,
+    /// Log bytes of what is in the head.
+    head_log_bytes: u64,
     space: SpaceGuard,
 }
 
@@ -82,6 +84,7 @@ impl Ingest {
             self_metrics,
             unsynced_since: None,
             head_since,
+            head_log_bytes: 0,
             space,
         };
         ingest.check_space();
@@ -111,7 +114,8 @@ impl Ingest {
         let mut work = Work::default();
         let Some(first) = self.inlet.receive(self.patience()) else { return work };
         work.take(first);
-        while work.bytes < GROUP_BYTES_MAX
+        let bytes_max = GROUP_BYTES_MAX.min(self.shared.options.head_bytes_max);
+        while work.bytes < bytes_max
             && !work.close
             && let Some(next) = self.inlet.try_receive()
         {
@@ -211,6 +215,7 @@ impl Ingest {
     fn note_log_bytes(&mut self) {
         let bytes = self.log.pending_bytes() as u64;
         self.space.log_bytes += bytes;
+        self.head_log_bytes += bytes;
         Counters::add(&self.shared.counters.log_bytes, bytes);
     }
 
@@ -240,7 +245,10 @@ impl Ingest {
         }
         let options = &self.shared.options;
         let full = self.shared.live.read().head.bytes() >= options.head_bytes_max;
-        full || self.head_since.is_some_and(|since| since.elapsed() >= options.freeze_after)
+        // The byte budget keeps room for so much log.
+        let long = options.policy.bytes_max.is_some()
+            && self.head_log_bytes >= options.head_bytes_max as u64;
+        full || long || self.head_since.is_some_and(|since| since.elapsed() >= options.freeze_after)
     }
 
     /// Hands the head to the committer, waiting for it to finish the one before; the promises are
@@ -267,6 +275,7 @@ impl Ingest {
             self.unsynced_since = None;
         }
         self.head_since = None;
+        self.head_log_bytes = 0;
         let mut state = self.shared.live.write();
         let head = std::mem::take(&mut state.head);
         let snapshot = Arc::new(head.snapshot());

@@ -44,6 +44,7 @@ mod self_metrics;
 mod shared;
 mod snapshot;
 mod stats;
+mod tier_records;
 mod verify;
 mod writer;
 
@@ -62,6 +63,8 @@ pub use receipt::{Accepted, Receipt};
 pub use recovery::Recovery;
 pub use snapshot::{CopyStep, SnapshotOptions, SnapshotReport, restore, restore_in};
 pub use stats::{PartStats, Stats, TierStats};
+#[cfg(feature = "parquet")]
+pub(crate) use tier_records::leave_out_deleted;
 pub use verify::{Problem, VerifyReport, VerifyStep};
 pub use writer::{ScrapeHandle, SeriesHandle, Writer};
 

@@ -64,6 +64,7 @@ const DROPPED: Metric = (
     "bytes",
     "Parts that retention dropped, by cause.",
 );
+
 /// The metrics that tell what came late or did not come in, the latter by a label `reason`.
 pub(super) const LOSSES: [&str; 2] = [LATE.0, REFUSED.0];
 
@@ -77,10 +78,10 @@ pub(super) struct SelfMetrics {
 
 impl SelfMetrics {
     pub(super) fn new(shared: &Shared, every: Duration) -> Self {
-        let dropped = shared.counters.dropped_bytes();
-        let dropped = dropped.map(|(cause, _)| (&DROPPED, Some(("cause", cause))));
         let plain = COUNTERS.iter().chain(&GAUGES).chain([&LATE]).map(|metric| (metric, None));
         let refused = Reason::ALL.map(|reason| (&REFUSED, Some(("reason", reason.name()))));
+        let dropped = shared.counters.dropped_bytes();
+        let dropped = dropped.map(|(cause, _)| (&DROPPED, Some(("cause", cause))));
         let ids: Box<[SeriesId]> = plain
             .chain(refused)
             .chain(dropped)

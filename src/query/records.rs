@@ -1,99 +1,147 @@
-//! Buckets folded into records: what a tier is built from.
+//! Records of a tier as queries fold them: what tiers are built of.
 
+use rayon::prelude::*;
+
+use super::TierChoice;
 use super::evidence::Ledger;
 use super::inputs::Inputs;
 use super::meter::Meter;
-use super::plan::TierChoice;
 use super::request::{CancelToken, Limits};
 use super::walk::{Sink, Walker};
 use super::windows::Windows;
 use crate::aggregate::{Accumulator, Needs, Partial, Sketch};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::SeriesId;
-use crate::segment::{Records, Sources};
+use crate::segment::{RecordFields, Records, Sources};
 use crate::time::{Tier, TimeRange};
 
-/// Replaces `out` with the records of one series for the buckets of `tier` in `range` (aligned to
-/// them, not empty) as the sources tell them now: from the tier's own records and from finer ones
-/// where they hold all that is needed, anew from raw samples where these were written or deleted
-/// later. Buckets without a sample have no record. With `sketches` each record has one.
+/// No limits: whoever asks cuts what is asked into batches.
+const UNLIMITED: Limits =
+    Limits { series_max: u64::MAX, samples_max: u64::MAX, memory_bytes_max: u64::MAX };
+
+/// The records of a tier's buckets in `range`, which is aligned to them: for each of the `series`,
+/// in their order, what it holds in each bucket that holds any sample. They are what a query with
+/// the tier's resolution as its step reads, but that the step of a counter from one bucket to the
+/// next is in neither: appending them counts it.
 ///
-/// Cost: what a query with the tier's resolution as its step costs, and putting the sources in
-/// order.
+/// Sources of other tiers that divide this one are read where they account for a stretch, and hold
+/// the fields; raw ones elsewhere, and where they hold what these have not taken in.
+///
+/// Runs on the current rayon pool. Memory: the records.
 ///
 /// # Errors
-/// Those of the sources; [`Error::InvalidArgument`](crate::Error::InvalidArgument) where the range
-/// is empty.
+/// [`Error::InvalidArgument`] for raw, or a range that is empty or not aligned; whatever a source
+/// fails with.
 pub fn bucket_records(
-    series: SeriesId,
     tier: Tier,
     range: TimeRange,
+    series: &[(SeriesId, RecordFields)],
     sources: &Sources,
-    sketches: bool,
-    out: &mut Records,
-) -> Result<()> {
+) -> Result<Vec<Records>> {
+    if tier.is_raw() || tier.floor(range.start) != range.start || tier.floor(range.end) != range.end
+    {
+        let reason = format!("{} to {} are not buckets of {tier}", range.start, range.end);
+        return Err(Error::InvalidArgument { what: "range", reason });
+    }
     let windows = Windows::of_tier(range, tier)?;
-    let needs = Needs { values: sketches, ..Needs::PARTIAL };
-    let limits = Limits { samples_max: u64::MAX, memory_bytes_max: u64::MAX, ..Limits::default() };
-    let meter = Meter::new(limits, None, &CancelToken::new(), 1)?;
+    let meter = Meter::new(UNLIMITED, None, &CancelToken::default(), 0)?;
     let (inputs, ledger) = (Inputs::new(sources), Ledger::default());
-    out.clear();
-    let mut sink = Buckets { windows, needs, out, current: None };
-    let choice = TierChoice::Auto;
-    Walker::new(&inputs, windows, needs, choice, (&meter, &ledger)).series(series, &mut sink)?;
-    sink.close();
-    Ok(())
-}
-
-/// Collects records, bucket by bucket.
-struct Buckets<'o> {
-    windows: Windows,
-    needs: Needs,
-    out: &'o mut Records,
-    /// The bucket being folded: which window, what it holds.
-    current: Option<(usize, Partial, Sketch)>,
-}
-
-impl Buckets<'_> {
-    /// Continues the bucket of a window, or begins it.
-    fn bucket(&mut self, window: usize) -> &mut (usize, Partial, Sketch) {
-        if self.current.as_ref().is_some_and(|(current, ..)| *current != window) {
-            self.close();
-        }
-        self.current.get_or_insert_with(|| (window, Partial::EMPTY, Sketch::default()))
-    }
-
-    /// Ends the bucket.
-    fn close(&mut self) {
-        let Some((window, partial, sketch)) = self.current.take() else { return };
-        if let Some(bounds) = self.windows.get(window).filter(|_| partial.count > 0) {
-            self.out.starts.push(bounds.start.0);
-            self.out.partials.push(partial);
-            if self.needs.values {
-                self.out.sketches.push(sketch);
+    let walker = |fields: RecordFields| {
+        let choice = TierChoice::Auto;
+        Walker::new(&inputs, windows, needs(fields), choice, (&meter, &ledger))
+    };
+    series
+        .par_iter()
+        .map_init(Vec::<(RecordFields, Walker<'_>)>::new, |walkers, &(id, fields)| {
+            let mut fold = Fold::new(&windows, fields);
+            match walkers.iter_mut().find(|(same, _)| *same == fields) {
+                Some((_, walker)) => walker.series(id, &mut fold)?,
+                None => {
+                    let mut fresh = walker(fields);
+                    fresh.series(id, &mut fold)?;
+                    walkers.push((fields, fresh));
+                }
             }
+            Ok(fold.finish())
+        })
+        .collect()
+}
+
+/// What must be folded, and so what a record must hold to be read.
+const fn needs(fields: RecordFields) -> Needs {
+    let RecordFields { increase, sketches } = fields;
+    Needs { extremes: true, increase, moments: false, values: sketches }
+}
+
+/// Turns a walk over one series into records.
+struct Fold<'a> {
+    windows: &'a Windows,
+    fields: RecordFields,
+    needs: Needs,
+    /// The window being folded.
+    window: usize,
+    current: Accumulator,
+    sketch: Sketch,
+    out: Records,
+}
+
+impl<'a> Fold<'a> {
+    fn new(windows: &'a Windows, fields: RecordFields) -> Self {
+        let (current, sketch) = (Accumulator::EMPTY, Sketch::default());
+        let needs = needs(fields);
+        Self { windows, fields, needs, window: 0, current, sketch, out: Records::default() }
+    }
+
+    fn turn_to(&mut self, window: usize) {
+        if window != self.window {
+            self.close();
+            self.window = window;
         }
+    }
+
+    /// Ends the window being folded: a record, if it held anything.
+    fn close(&mut self) {
+        let mut partial = std::mem::take(&mut self.current).partial;
+        let sketch = std::mem::take(&mut self.sketch);
+        let Some(window) = self.windows.get(self.window).filter(|_| partial.count > 0) else {
+            return;
+        };
+        if !self.fields.increase {
+            (partial.increase, partial.resets) = (f64::NAN, 0);
+        }
+        self.out.starts.push(window.start.0);
+        self.out.partials.push(partial);
+        if self.fields.sketches {
+            self.out.sketches.push(sketch);
+        }
+    }
+
+    fn finish(mut self) -> Records {
+        self.close();
+        self.out
     }
 }
 
-impl Sink for Buckets<'_> {
-    fn expect(&mut self, _samples: u64) -> Result<()> {
+impl Sink for Fold<'_> {
+    fn expect(&mut self, _: u64) -> Result<()> {
         Ok(())
     }
 
     fn samples(&mut self, window: usize, timestamps: &[i64], values: &[f64]) {
-        let needs = self.needs;
-        let (_, partial, sketch) = self.bucket(window);
-        partial.append(&Accumulator::of(timestamps, values, needs).partial);
-        if needs.values {
-            values.iter().for_each(|&value| sketch.record(value, 1));
+        self.turn_to(window);
+        let later = Accumulator::of(timestamps, values, self.needs);
+        self.current.append(&later, self.needs);
+        if self.fields.sketches {
+            values.iter().for_each(|&value| self.sketch.record(value, 1));
         }
     }
 
-    fn partial(&mut self, window: usize, later: &Partial, known: Option<&Sketch>) -> Result<()> {
-        let (_, partial, sketch) = self.bucket(window);
-        partial.append(later);
-        known.into_iter().for_each(|known| sketch.merge(known));
+    fn partial(&mut self, window: usize, partial: &Partial, sketch: Option<&Sketch>) -> Result<()> {
+        self.turn_to(window);
+        self.current.append(&Accumulator::of_partial(*partial), self.needs);
+        if let Some(sketch) = sketch {
+            self.sketch.merge(sketch);
+        }
         Ok(())
     }
 }

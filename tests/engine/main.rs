@@ -10,9 +10,12 @@
 )]
 
 mod append;
+mod budget;
+mod by_hand;
 mod channel;
 mod clock;
 mod concurrency;
+mod delete;
 mod disk_full;
 mod distributions;
 mod durability;
@@ -25,6 +28,7 @@ mod locks;
 mod probe_fs;
 mod read_only;
 mod receipts;
+mod retention;
 mod sampling;
 mod self_metrics;
 mod series_limit;

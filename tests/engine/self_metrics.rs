@@ -81,8 +81,8 @@ fn every_refusal_is_counted_under_its_reason_in_a_series() {
             interval: Duration::from_secs(9),
         }],
         rate: Some(RateLimit { samples_per_second: 1, burst_samples: 40 }),
-        // Two of ours beyond the engine's own 23.
-        series_max: 25,
+        // Two of ours beyond the engine's own 35.
+        series_max: 37,
     };
     let (engine, _) = in_memory(Options { self_metrics: Some(INTERVAL), gate, ..options() });
     let writer = engine.writer("w");
@@ -114,6 +114,7 @@ fn every_refusal_is_counted_under_its_reason_in_a_series() {
         (Reason::NotFinite, 2),
         (Reason::TooManyBins, 0),
         (Reason::SeriesLimit, 6),
+        (Reason::OverBudget, 0),
     ];
     assert_eq!(engine.refusals(), expected);
     for (reason, samples) in expected {

@@ -276,9 +276,10 @@ proptest! {
         let length = TIERS[tier];
         let tier = Tier::from_nanos(length).unwrap();
         for (id, _) in selected(SERIES) {
-            let mut found = Records::default();
             let about = range(-400, 2000);
-            bucket_records(id, tier, about, &store.sources, sketches, &mut found).unwrap();
+            let fields = RecordFields { increase: true, sketches };
+            let asked = [(id, fields)];
+            let found = bucket_records(tier, about, &asked, &store.sources).unwrap().remove(0);
             let samples = store.reference.samples(id, about.start.0, about.end.0);
             let samples: Vec<_> = samples.into_iter().filter(|s| !is_stale(s.1)).collect();
             let buckets: Vec<_> =

@@ -7,14 +7,14 @@ use crate::time::{TimeRange, Timestamp};
 /// Up to which rank a tier has taken in samples, at each point in time that any of its parts
 /// accounts for.
 #[derive(Debug, Default)]
-pub(super) struct Coverage {
+pub(in crate::compaction) struct Coverage {
     /// Ascending, disjoint, none empty; neighbours that touch differ in rank.
     stretches: Vec<(TimeRange, u64)>,
 }
 
 impl Coverage {
     /// The highest rank at each point, of windows with their ranks.
-    pub(super) fn of(windows: impl IntoIterator<Item = (TimeRange, u64)>) -> Self {
+    pub(in crate::compaction) fn of(windows: impl IntoIterator<Item = (TimeRange, u64)>) -> Self {
         let mut edges: Vec<(Timestamp, bool, u64)> = windows
             .into_iter()
             .filter(|(window, _)| !window.is_empty())
@@ -50,7 +50,7 @@ impl Coverage {
     }
 
     /// The range cut where the rank changes, gaps included, ascending.
-    pub(super) fn pieces(
+    pub(in crate::compaction) fn pieces(
         &self,
         range: TimeRange,
     ) -> impl Iterator<Item = (TimeRange, Option<u64>)> + '_ {

@@ -9,7 +9,7 @@ mod tests;
 
 use std::fmt;
 
-use self::coverage::Coverage;
+pub(super) use self::coverage::Coverage;
 use crate::catalog::Tombstone;
 use crate::options::Policy;
 use crate::retention::PartView;

@@ -6,14 +6,15 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::{Rows, Table, partitions};
+use crate::engine::leave_out_deleted;
 use crate::error::{DecodeError, Error, Result};
 use crate::fs::{Fs, RealFs};
 use crate::integration::jsonl::Kind;
-use crate::model::{Metadata, SeriesId};
+use crate::model::Metadata;
 use crate::options::{ArchivePart, Archiver};
 use crate::part::Layout;
 use crate::query::{self, Limits, SampleRequest};
-use crate::segment::{RecordSource, Records};
+use crate::segment::Records;
 use crate::time::TimeRange;
 
 /// Writes each part as `DIR/tier=raw/date=2026-11-23/RANK-STORE-PART.parquet`, one file a
@@ -64,7 +65,7 @@ impl Archiver for ParquetArchive {
             Layout::Records => Rows::Records,
         };
         let mut archived = 0;
-        for (partition, range) in partitions(entry.tier, entry.window) {
+        for (partition, range) in partitions(entry.tier, rows, entry.window) {
             let path = self.directory(&partition)?.join(&name);
             let mut table = Table::create(&self.fs, &path, rows)?;
             match entry.layout {
@@ -103,48 +104,11 @@ fn push_records(table: &mut Table, part: &ArchivePart<'_>, range: TimeRange) -> 
         for (id, series) in part.series {
             let Some(fields) = source.fields(*id)? else { continue };
             source.read_records(*id, range, &mut records)?;
-            leave_out_deleted(&mut records, part, &**source, *id);
+            leave_out_deleted(&mut records, part.sources, &**source, *id);
             table.push_records(series, &records, fields)?;
         }
     }
     Ok(())
-}
-
-/// Removes the records of which a delete concerns any sample: one cannot be taken out of a record.
-fn leave_out_deleted(
-    records: &mut Records,
-    part: &ArchivePart<'_>,
-    source: &dyn RecordSource,
-    series: SeriesId,
-) {
-    let masks: Vec<TimeRange> = part
-        .sources
-        .masks
-        .iter()
-        .filter(|mask| mask.affects(source.rank(), source.tombstones()))
-        .filter(|mask| mask.series.contains(series.0))
-        .map(|mask| mask.range)
-        .collect();
-    if masks.is_empty() {
-        return;
-    }
-    let span = source.tier().nanos().max(1) - 1;
-    let kept: Vec<bool> = records
-        .starts
-        .iter()
-        .map(|&start| {
-            let last = crate::time::Timestamp(start.saturating_add(span));
-            !masks.iter().any(|mask| mask.overlaps(crate::time::Timestamp(start), last))
-        })
-        .collect();
-    retain(&mut records.starts, &kept);
-    retain(&mut records.partials, &kept);
-    retain(&mut records.sketches, &kept);
-}
-
-fn retain<T>(column: &mut Vec<T>, kept: &[bool]) {
-    let mut kept = kept.iter();
-    column.retain(|_| kept.next().copied().unwrap_or(true));
 }
 
 /// What is known of the metrics, as JSON.

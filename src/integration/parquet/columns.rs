@@ -84,11 +84,12 @@ impl Rows {
             .set_created_by(concat!("icecore version ", env!("CARGO_PKG_VERSION")).to_owned())
             .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
             .set_statistics_enabled(EnabledStatistics::Chunk)
-            .set_sorting_columns(Some(vec![metric_first]))
-            .set_key_value_metadata(Some(vec![KeyValue::new(
-                "icecore.sketch".to_owned(),
-                "DDSketch; bin i stands for 2*g^i/(1+g), g = 101/99".to_owned(),
-            )]));
+            .set_sorting_columns(Some(vec![metric_first]));
+        if self == Self::Records {
+            let meaning = "DDSketch; bin i stands for 2*g^i/(1+g), g = 101/99".to_owned();
+            let meaning = KeyValue::new("icecore.sketch".to_owned(), meaning);
+            properties = properties.set_key_value_metadata(Some(vec![meaning]));
+        }
         let times: &[&str] = match self {
             Self::Samples => &["timestamp"],
             Self::Records => &["start", "first_time", "last_time"],

@@ -28,19 +28,24 @@ use jiff::civil::Date;
 use crate::time::{Tier, TimeRange, Timestamp};
 
 /// The directories, hive-style, that rows of a tier in a range belong to, each with its stretch of
-/// the range, ascending: `tier=raw/date=2026-11-23`.
+/// the range, ascending: `tier=raw/date=2026-11-23`. Distributions as they were recorded have
+/// other columns than samples, and so a tier of their own: `tier=raw-distributions`.
 ///
 /// A directory is a day (UTC) for raw and tiers finer than an hour, a month for tiers finer than a
 /// day, a year for the rest, and is named after its first day: files of a few rows serve nobody.
 /// The range is cut to the years that a calendar of four digits has.
 #[must_use]
-pub fn partitions(tier: Tier, range: TimeRange) -> Vec<(PathBuf, TimeRange)> {
+pub fn partitions(tier: Tier, rows: Rows, range: TimeRange) -> Vec<(PathBuf, TimeRange)> {
+    let name = match rows {
+        Rows::Records if tier.is_raw() => format!("tier={tier}-distributions"),
+        _ => format!("tier={tier}"),
+    };
     let mut stretches = Vec::new();
     let mut start = range.start;
     while start < range.end {
         let Some((first_day, end)) = partition_of(tier, start) else { break };
         let end = end.min(range.end);
-        let directory = PathBuf::from(format!("tier={tier}")).join(format!("date={first_day}"));
+        let directory = PathBuf::from(&name).join(format!("date={first_day}"));
         stretches.push((directory, TimeRange::new(start, end)));
         start = end;
     }

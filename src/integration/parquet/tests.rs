@@ -275,7 +275,7 @@ fn directories_are_days_months_or_years() {
     let at = |text: &str| crate::integration::notation::parse_timestamp(text).unwrap();
     let range = TimeRange::new(at("2025-12-31 12:00"), at("2026-02-02"));
     let names = |tier: Tier| -> Vec<String> {
-        let found = partitions(tier, range);
+        let found = partitions(tier, Rows::Samples, range);
         assert_eq!(found.first().unwrap().1.start, range.start);
         assert_eq!(found.last().unwrap().1.end, range.end);
         assert!(found.windows(2).all(|pair| pair[0].1.end == pair[1].1.start));
@@ -289,6 +289,10 @@ fn directories_are_days_months_or_years() {
         ["tier=1h/date=2025-12-01", "tier=1h/date=2026-01-01", "tier=1h/date=2026-02-01"]
     );
     assert_eq!(names(Tier::DAY), ["tier=1d/date=2025-01-01", "tier=1d/date=2026-01-01"]);
-    assert!(partitions(Tier::RAW, TimeRange::new(Timestamp(5), Timestamp(5))).is_empty());
-    assert_eq!(partitions(Tier::DAY, TimeRange::ALL).len(), 586);
+    let first = partitions(Tier::RAW, Rows::Records, range).remove(0).0;
+    assert!(first.starts_with("tier=raw-distributions"));
+    assert!(
+        partitions(Tier::RAW, Rows::Samples, TimeRange::new(Timestamp(5), Timestamp(5))).is_empty()
+    );
+    assert_eq!(partitions(Tier::DAY, Rows::Records, TimeRange::ALL).len(), 586);
 }
