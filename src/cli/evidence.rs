@@ -132,7 +132,8 @@ fn span(range: TimeRange) -> String {
 }
 
 pub(super) fn to_json(evidence: &Evidence) -> Value {
-    let ends = |range: TimeRange| json!({ "from": Rfc3339(range.start).to_string(), "to": Rfc3339(range.end).to_string() });
+    let time = |timestamp| Rfc3339(timestamp).to_string();
+    let ends = |range: TimeRange| json!({ "from": time(range.start), "to": time(range.end) });
     let tier = |read: &TierEvidence| {
         let stretches: Vec<Value> = read.stretches.iter().map(|range| ends(*range)).collect();
         json!({
@@ -142,10 +143,9 @@ pub(super) fn to_json(evidence: &Evidence) -> Value {
             "parts": read.parts,
         })
     };
-    let gap = |gap: &Gap| {
-        let mut value = ends(gap.range);
-        value["tier"] = json!(gap.tier.to_string());
-        value
+    let gap = |Gap { tier, range }: &Gap| {
+        let (from, to) = (time(range.start), time(range.end));
+        json!({ "tier": tier.to_string(), "from": from, "to": to })
     };
     let losses = evidence.losses.as_ref().map(|losses| {
         let losses = losses.iter().map(|loss| (loss.reason.clone(), json!(loss.samples)));
