@@ -24,9 +24,10 @@ use std::path::Path;
 use criterion::{Criterion, Throughput};
 use icecore::Timestamp;
 use icecore::aggregate::{Partial, Sketch};
-use icecore::codec::{partials, sketches};
+use icecore::codec::sketches;
 use icecore::segment::{
-    EncodedSegment, Group, Records, SegmentLimits, SeriesRecords, encode_records, encode_segments,
+    EncodedSegment, Group, Records, Segment, SegmentLimits, SeriesRecords, encode_records,
+    encode_segments,
 };
 use icecore::time::Tier;
 use rand::rngs::StdRng;
@@ -298,6 +299,24 @@ fn print_floor(name: &str, columns: &[Column], power: f64) {
     );
 }
 
+/// A part holds an hour, a day or a week: what short chunks cost.
+fn print_lengths(synthetics: &[(&'static str, Vec<Column>)]) {
+    println!();
+    for (name, columns) in synthetics {
+        for (length, samples) in [("an hour", 360), ("a day", 8640)] {
+            let cut: Vec<Column> = columns
+                .iter()
+                .map(|column| Column {
+                    timestamps: column.timestamps[..samples].to_vec(),
+                    values: column.values[..samples].to_vec(),
+                    ..column.clone()
+                })
+                .collect();
+            print_row(&format!("{name}, {length}"), &cut);
+        }
+    }
+}
+
 fn latencies(deviation: f64, buckets: usize) -> (Vec<Vec<f64>>, Vec<Sketch>) {
     let mut random = StdRng::seed_from_u64(9);
     let values: Vec<Vec<f64>> = (0..buckets)
@@ -356,6 +375,7 @@ fn main() {
         print_floor(name, columns, power);
     }
     print_sketches();
+    print_lengths(&synthetics);
 
     let mut criterion = Criterion::default().configure_from_args();
     watch(&mut criterion, &slowed(&columns), &synthetics[0].1);
@@ -369,23 +389,18 @@ fn watch(criterion: &mut Criterion, captured: &[Column], walk: &[Column]) {
         let rows: usize = records.iter().map(Records::len).sum();
         group.throughput(Throughput::Elements(rows as u64));
         group.bench_function(format!("encode/{name}"), |b| b.iter(|| tier(columns, &records)));
-        let encoded: Vec<(Vec<u8>, usize, bool)> = columns
-            .iter()
-            .zip(&records)
-            .flat_map(|(column, records)| {
-                records.partials.chunks(1024).map(|chunk| {
-                    let mut bytes = Vec::new();
-                    partials::encode(chunk, column.counter, &mut bytes);
-                    (bytes, chunk.len(), column.counter)
-                })
-            })
+        let segments: Vec<Segment> = tier(columns, &records)
+            .into_iter()
+            .map(|segment| Segment::open(segment.bytes).unwrap())
             .collect();
-        let mut out = Vec::new();
+        let (mut starts, mut partials) = (Vec::new(), Vec::new());
         group.bench_function(format!("decode/{name}"), |b| {
             b.iter(|| {
-                for (bytes, count, increase) in &encoded {
-                    partials::decode(bytes, *count, *increase, &mut out).unwrap();
-                    black_box(&out);
+                for segment in &segments {
+                    for chunk in segment.chunks() {
+                        segment.read_partials(chunk, &mut starts, &mut partials).unwrap();
+                        black_box(&partials);
+                    }
                 }
             });
         });

@@ -28,9 +28,9 @@ pub struct Bin {
 }
 
 /// DDSketch (Masson, Rim and Lee, "DDSketch: a fast and fully-mergeable quantile sketch with
-/// relative-error guarantees", VLDB 2019, sections 2.1 to 2.3: bins of a logarithmic width, the
-/// lowest joined beyond a maximum, a second set of bins for negative values) of a fixed relative
-/// error of 1 %, so that all sketches merge.
+/// relative-error guarantees", VLDB 2019, section 2: bins of logarithmic width, the lowest joined
+/// beyond a number of them, a second set for negative values) of a fixed relative error of 1 %, so
+/// that all sketches merge.
 ///
 /// A sketch depends on what was recorded and on nothing else: merging adds bin counts, and gives
 /// the same sketch whatever the order and grouping, also where bins had to be joined.
@@ -111,8 +111,8 @@ impl Sketch {
         (magnitude.min(f64::MAX).ln() * (1.0 / LN_GAMMA)).ceil() as i32
     }
 
-    /// The magnitude that stands for a bin: within 1 % of every value in it (section 2.2,
-    /// `2 γ^index / (γ + 1)`), and finite: the topmost bin reaches beyond `f64::MAX`.
+    /// The magnitude that stands for a bin, `2 γ^index / (γ + 1)`: within 1 % of every value in it.
+    /// Finite, though the topmost bin reaches beyond `f64::MAX`.
     #[must_use]
     pub fn value_of(index: i32) -> f64 {
         ((f64::from(index) * LN_GAMMA).exp() * (2.0 / (1.0 + GAMMA))).min(f64::MAX)

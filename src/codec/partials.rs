@@ -8,16 +8,19 @@
 //! place they are off.
 //!
 //! ```text
-//! counts; where any is above 0, of those that are:
+//! counts, less the expected; where any is above 0, of those that are:
 //! scale u8: 0-18 the exponent of decimals, 255 ordered bits
 //! first: prediction u8 (0 none, 1 the last before) · column
 //! last · minimum · maximum: a column each
 //! sum: prediction u8 (0 quarter mean, 1 middle) · column · [scale of decimals: corrections]
-//! increase, if kept: column · [scale of decimals: corrections] · resets
+//! increase, if kept: prediction u8 (0 the step as computed, 1 the step in scale) · column
+//!                    · [1 and scale of decimals: corrections] · resets
 //! ```
 //!
 //! Columns are `codec::integers` framed. Times are not kept here: the samples' own stand in
-//! timestamp columns that series share.
+//! timestamp columns that series share, and are handed in. They also tell the counts to expect:
+//! from the last sample of a bucket to the first of the next one it is a step, most often, and a
+//! bucket holds as many as there are steps from its first to its last.
 
 use super::bytes::Reader;
 use super::integers::{self, Order, check_count};
@@ -25,13 +28,88 @@ use super::values::bits::{ordered, unordered};
 use super::values::decimal::{POWERS, round, scaled};
 use crate::aggregate::Partial;
 use crate::error::DecodeError;
+use crate::model::Sample;
+use crate::time::Timestamp;
+
+/// When the first and the last samples of buckets stood: two lists of one length, ascending. A
+/// bucket that is empty has any.
+#[derive(Debug, Clone, Copy)]
+pub struct Times<'a> {
+    /// The first samples' times.
+    pub firsts: &'a [i64],
+    /// The last samples' times, none before its first.
+    pub lasts: &'a [i64],
+}
+
+impl Times<'_> {
+    /// How many samples each bucket is expected to hold.
+    fn counts(&self) -> impl Iterator<Item = u64> {
+        let mut steps: Vec<u64> = self
+            .lasts
+            .iter()
+            .zip(self.firsts.iter().skip(1))
+            .map(|(&last, &next)| next.wrapping_sub(last) as u64)
+            .collect();
+        let middle = steps.len() / 2;
+        let step = if steps.is_empty() { 0 } else { *steps.select_nth_unstable(middle).1 };
+        self.firsts.iter().zip(self.lasts).map(move |(&first, &last)| {
+            let span = last.wrapping_sub(first) as u64;
+            span.saturating_add(step / 2).checked_div(step).unwrap_or(0).wrapping_add(1)
+        })
+    }
+}
+
+/// The value that all samples of all buckets have, where that and the times tell all: what
+/// [`expand`] takes.
+#[must_use]
+pub fn constant_of(partials: &[Partial], times: Times<'_>, increase: bool) -> Option<f64> {
+    let value = partials.first()?.first.value;
+    let same = |other: f64| other.to_bits() == value.to_bits();
+    let constant = |(partial, count): (&Partial, u64)| {
+        let values = [partial.first.value, partial.last.value, partial.min, partial.max];
+        let grown = increase && (partial.increase.to_bits() != 0 || partial.resets != 0);
+        partial.count == count
+            && values.into_iter().all(same)
+            && partial.sum.to_bits() == constant_sum(value, count).to_bits()
+            && !grown
+    };
+    let all = !value.is_nan() && partials.iter().zip(times.counts()).all(constant);
+    all.then_some(value)
+}
+
+/// A sum starts at +0: without it -0.0 would stay negative.
+fn constant_sum(value: f64, count: u64) -> f64 {
+    0.0 + value * count as f64
+}
+
+/// Replaces `out` with the aggregates of buckets whose samples all have this value.
+pub fn expand(value: f64, times: Times<'_>, increase: bool, out: &mut Vec<Partial>) {
+    let increase = if increase { 0.0 } else { f64::NAN };
+    let sample = |at: &i64| Sample { timestamp: Timestamp(*at), value };
+    let ends = times.firsts.iter().zip(times.lasts);
+    out.clear();
+    out.extend(ends.zip(times.counts()).map(|((first, last), count)| Partial {
+        count,
+        sum: constant_sum(value, count),
+        min: value,
+        max: value,
+        first: sample(first),
+        last: sample(last),
+        increase,
+        resets: 0,
+    }));
+}
 
 /// Appends `partials`, at most [`COLUMN_VALUES_MAX`](super::COLUMN_VALUES_MAX) of them: all but
-/// the times of first and last, and without `increase` all but increase and resets. Of those that
-/// count nothing only that is kept.
-pub fn encode(partials: &[Partial], increase: bool, out: &mut Vec<u8>) {
+/// the times of first and last, which are `times`, and without `increase` all but increase and
+/// resets. Of those that count nothing only that is kept.
+pub fn encode(partials: &[Partial], times: Times<'_>, increase: bool, out: &mut Vec<u8>) {
     debug_assert!(check_count(partials.len()).is_ok());
-    let counts: Vec<i64> = partials.iter().map(|partial| partial.count as i64).collect();
+    let counts: Vec<i64> = partials
+        .iter()
+        .zip(times.counts())
+        .map(|(partial, count)| partial.count.wrapping_sub(count) as i64)
+        .collect();
     integers::write(&counts, &[Order::Raw], out);
     let full: Vec<&Partial> = partials.iter().filter(|partial| partial.count > 0).collect();
     if full.is_empty() {
@@ -62,14 +140,20 @@ pub fn encode(partials: &[Partial], increase: bool, out: &mut Vec<u8>) {
     write_corrections(scale, &sums, &near, out);
     if increase {
         let grown: Vec<f64> = full.iter().map(|partial| partial.increase).collect();
-        let near: Vec<i64> = grown.iter().map(|&increase| scale.nearest(increase)).collect();
-        let distances: Vec<i64> = rows
-            .iter()
-            .zip(&near)
-            .map(|(row, grown)| grown.wrapping_sub(row.growth(scale)))
-            .collect();
-        integers::write(&distances, &own[..1], out);
-        write_corrections(scale, &grown, &near, out);
+        let steps = |scale: Scale| {
+            let mut bytes = Vec::new();
+            let near: Vec<i64> = grown.iter().map(|&increase| scale.nearest(increase)).collect();
+            let distances = rows.iter().zip(&full).zip(&near);
+            let distances: Vec<i64> = distances
+                .map(|((row, partial), near)| near.wrapping_sub(row.growth(partial, scale)))
+                .collect();
+            integers::write(&distances, &own[..1], &mut bytes);
+            write_corrections(scale, &grown, &near, &mut bytes);
+            bytes
+        };
+        let (computed, scaled) = (steps(Scale::Bits), steps(scale));
+        out.push(u8::from(scaled.len() < computed.len()));
+        out.extend(if scaled.len() < computed.len() { scaled } else { computed });
         let resets: Vec<i64> = full.iter().map(|partial| partial.resets as i64).collect();
         integers::write(&resets, &own[..1], out);
     }
@@ -99,28 +183,35 @@ fn write_corrections(scale: Scale, values: &[f64], near: &[i64], out: &mut Vec<u
     }
 }
 
-/// Replaces `out` with the `count` partials of which [`encode`] made `bytes`, bit for bit. The
-/// times of first and last are 0; without `increase`, which is as it was then, increases are NaN
-/// and resets 0; of no samples there is [`Partial::EMPTY`].
+/// Replaces `out` with the partials of which [`encode`] made `bytes`, as many as there are `times`,
+/// bit for bit. Without `increase`, which is as it was then, increases are NaN and resets 0; of no
+/// samples there is [`Partial::EMPTY`].
 ///
 /// # Errors
-/// [`DecodeError`] where it did not, or `count` is above
+/// [`DecodeError`] where it did not, or there are more than
 /// [`COLUMN_VALUES_MAX`](super::COLUMN_VALUES_MAX).
 pub fn decode(
     bytes: &[u8],
-    count: usize,
+    times: Times<'_>,
     increase: bool,
     out: &mut Vec<Partial>,
 ) -> Result<(), DecodeError> {
     out.clear();
     let mut reader = Reader::new(bytes);
     let mut counts = Vec::new();
-    integers::read(&mut reader, count, &mut counts)?;
+    integers::read(&mut reader, times.firsts.len(), &mut counts)?;
     let mut empty = Partial::EMPTY;
     if !increase {
         empty.increase = f64::NAN;
     }
-    out.extend(counts.iter().map(|&count| Partial { count, ..empty }));
+    let ends = times.firsts.iter().zip(times.lasts);
+    out.extend(counts.iter().zip(times.counts()).zip(ends).map(|((&count, more), (&f, &l))| {
+        let mut partial = Partial { count: count.wrapping_add(more), ..empty };
+        if partial.count > 0 {
+            (partial.first.timestamp, partial.last.timestamp) = (Timestamp(f), Timestamp(l));
+        }
+        partial
+    }));
     let mut full: Vec<&mut Partial> = out.iter_mut().filter(|partial| partial.count > 0).collect();
     if !full.is_empty() {
         decode_full(&mut reader, increase, &mut full)?;
@@ -161,19 +252,18 @@ fn decode_full(
         partial.max = scale.value(row.max);
     }
     let guess = if read_choice(reader)? == 0 { Guess::QuarterMean } else { Guess::Middle };
-    let near = |row: &Row, distance: i64| row.sum(guess, scale).wrapping_add(distance);
-    read_values(reader, scale, &rows, near, |at, sum| {
-        if let Some(partial) = full.get_mut(at) {
-            partial.sum = sum;
+    for (at, sum) in read_values(reader, scale, rows.len())?.enumerate() {
+        if let (Some(row), Some(partial)) = (rows.get(at), full.get_mut(at)) {
+            partial.sum = sum(row.sum(guess, scale));
         }
-    })?;
+    }
     if increase {
-        let near = |row: &Row, distance: i64| row.growth(scale).wrapping_add(distance);
-        read_values(reader, scale, &rows, near, |at, grown| {
-            if let Some(partial) = full.get_mut(at) {
-                partial.increase = grown;
+        let scale = if read_choice(reader)? == 0 { Scale::Bits } else { scale };
+        for (at, grown) in read_values(reader, scale, rows.len())?.enumerate() {
+            if let (Some(row), Some(partial)) = (rows.get(at), full.get_mut(at)) {
+                partial.increase = grown(row.growth(partial, scale));
             }
-        })?;
+        }
         integers::read(reader, rows.len(), &mut column)?;
         for (partial, &resets) in full.iter_mut().zip(&column) {
             partial.resets = resets;
@@ -193,27 +283,26 @@ fn read_choice(reader: &mut Reader<'_>) -> Result<u8, DecodeError> {
     }
 }
 
-/// Reads distances and, of decimals, corrections, and tells `put` the values they give.
+/// Reads distances and, of decimals, corrections: of each row what makes its value of the expected
+/// integer.
 fn read_values(
     reader: &mut Reader<'_>,
     scale: Scale,
-    rows: &[Row],
-    near: impl Fn(&Row, i64) -> i64,
-    mut put: impl FnMut(usize, f64),
-) -> Result<(), DecodeError> {
+    rows: usize,
+) -> Result<impl Iterator<Item = impl Fn(i64) -> f64>, DecodeError> {
     let (mut distances, mut corrections) = (Vec::new(), Vec::new());
-    integers::read(reader, rows.len(), &mut distances)?;
+    integers::read(reader, rows, &mut distances)?;
     if let Scale::Decimal(_) = scale {
-        integers::read(reader, rows.len(), &mut corrections)?;
+        integers::read(reader, rows, &mut corrections)?;
+    } else {
+        corrections.resize(rows, 0);
     }
-    let corrections = corrections.into_iter().chain(std::iter::repeat(0));
-    for (at, ((row, distance), correction)) in
-        rows.iter().zip(distances).zip(corrections).enumerate()
-    {
-        let value = scale.value(near(row, distance as i64));
-        put(at, unordered(ordered(value).wrapping_add(correction as i64)));
-    }
-    Ok(())
+    Ok(distances.into_iter().zip(corrections).map(move |(distance, correction)| {
+        move |expected: i64| {
+            let value = scale.value(expected.wrapping_add(distance as i64));
+            unordered(ordered(value).wrapping_add(correction as i64))
+        }
+    }))
 }
 
 /// The integers that values stand as.
@@ -365,10 +454,10 @@ impl Row {
 
     /// The increase to expect: what one step gives.
     #[inline]
-    fn growth(&self, scale: Scale) -> i64 {
+    fn growth(&self, partial: &Partial, scale: Scale) -> i64 {
         match scale {
             Scale::Decimal(_) => self.last.wrapping_sub(self.first),
-            Scale::Bits => expected(unordered(self.last) - unordered(self.first)),
+            Scale::Bits => expected(partial.last.value - partial.first.value),
         }
     }
 }
@@ -382,12 +471,12 @@ fn expected(computed: f64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Sample;
-    use crate::time::Timestamp;
     use proptest::prelude::*;
 
-    fn bits(partial: &Partial) -> [u64; 8] {
+    fn bits(partial: &Partial) -> [u64; 10] {
         [
+            partial.first.timestamp.0 as u64,
+            partial.last.timestamp.0 as u64,
             partial.count,
             partial.sum.to_bits(),
             partial.min.to_bits(),
@@ -400,11 +489,20 @@ mod tests {
     }
 
     fn round_trip(partials: &[Partial]) -> usize {
+        let firsts: Vec<i64> = partials.iter().map(|p| p.first.timestamp.0).collect();
+        let lasts: Vec<i64> = partials.iter().map(|p| p.last.timestamp.0).collect();
+        let times = Times { firsts: &firsts, lasts: &lasts };
         let mut back = vec![Partial::EMPTY];
         for increase in [false, true] {
             let mut bytes = Vec::new();
-            encode(partials, increase, &mut bytes);
-            decode(&bytes, partials.len(), increase, &mut back).unwrap();
+            encode(partials, times, increase, &mut bytes);
+            decode(&bytes, times, increase, &mut back).unwrap();
+            if let Some(value) = constant_of(partials, times, increase) {
+                let mut expanded = Vec::new();
+                expand(value, times, increase, &mut expanded);
+                let list = |partials: &[Partial]| partials.iter().map(bits).collect::<Vec<_>>();
+                assert_eq!(list(&expanded), list(&back));
+            }
             assert_eq!(back.len(), partials.len());
             for (partial, back) in partials.iter().zip(&back) {
                 let mut expected = if partial.count == 0 { Partial::EMPTY } else { *partial };
@@ -415,7 +513,7 @@ mod tests {
             }
         }
         let mut bytes = Vec::new();
-        encode(partials, false, &mut bytes);
+        encode(partials, times, false, &mut bytes);
         bytes.len()
     }
 
@@ -451,25 +549,40 @@ mod tests {
         fn folded_samples_round_trip(
             buckets in prop::collection::vec(prop::collection::vec(value(), 0..8), 0..80),
         ) {
-            let partials: Vec<Partial> = buckets.iter().map(|values| {
-                Partial::of(&(0..values.len() as i64).collect::<Vec<_>>(), values)
+            let partials: Vec<Partial> = (0..).zip(&buckets).map(|(at, values)| {
+                Partial::of(&(at..at + values.len() as i64).collect::<Vec<_>>(), values)
             }).collect();
             round_trip(&partials);
         }
 
         #[test]
-        fn any_bytes_decode_without_panic(bytes: Vec<u8>, count in 0..5000_usize, increase: bool) {
-            let _ = decode(&bytes, count, increase, &mut Vec::new());
+        fn any_bytes_decode_without_panic(
+            bytes: Vec<u8>, firsts in prop::collection::vec(any::<i64>(), 0..50), increase: bool,
+        ) {
+            let lasts: Vec<i64> = firsts.iter().map(|first| first.rotate_left(3)).collect();
+            let times = Times { firsts: &firsts, lasts: &lasts };
+            let _ = decode(&bytes, times, increase, &mut Vec::new());
         }
     }
 
     #[test]
     fn what_follows_costs_nothing() {
-        let constant = [Partial::of(&[1, 2, 3, 4], &[2.5; 4]); 1000];
-        assert!(round_trip(&constant) < 30, "{}", round_trip(&constant));
-        let line = |from: i64| -> Vec<f64> { (0..6).map(|i| ((from + i) * 3) as f64).collect() };
-        let counter: Vec<Partial> =
-            (0..1000).map(|i| Partial::of(&[1, 2, 3, 4, 5, 6], &line(i * 6))).collect();
-        assert!(round_trip(&counter) < 60, "{}", round_trip(&counter));
+        // Six samples a bucket, seconds apart.
+        let buckets = |value: fn(i64) -> f64| -> Vec<Partial> {
+            let bucket = |start: i64| {
+                let times: Vec<i64> = (start * 6..start * 6 + 6).collect();
+                Partial::of(&times, &times.iter().map(|&t| value(t)).collect::<Vec<_>>())
+            };
+            (0..1000).map(bucket).collect()
+        };
+        let constant = buckets(|_| 2.5);
+        assert!(round_trip(&constant) < 20, "{}", round_trip(&constant));
+        let times: Vec<i64> = (0..1000).map(|i| i * 6).collect();
+        let lasts: Vec<i64> = (0..1000).map(|i| i * 6 + 5).collect();
+        let times = Times { firsts: &times, lasts: &lasts };
+        assert_eq!(constant_of(&constant, times, true), Some(2.5));
+        let counter = buckets(|t| (t * 3) as f64);
+        assert!(round_trip(&counter) < 40, "{}", round_trip(&counter));
+        assert_eq!(constant_of(&counter, times, true), None);
     }
 }

@@ -37,7 +37,7 @@ impl<'a> Inputs<'a> {
         index: &Index,
     ) -> Result<Self> {
         let mut parts: Vec<&Part> = parts.iter().map(|part| &**part).collect();
-        parts.sort_by_key(|part| (part.meta().rank, part.meta().id));
+        parts.sort_by_key(|part| (part.meta().rank, part.meta().tombstones, part.meta().id));
         let tier = parts.first().map(|part| part.meta().tier);
         let alike = |part: &&&Part| part.meta().layout == layout && Some(part.meta().tier) == tier;
         if let Some(stranger) = parts.iter().find(|part| !alike(part)) {

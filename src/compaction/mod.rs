@@ -1,9 +1,9 @@
 //! Compaction: many parts become few, small chunks long ones, what was deleted goes.
 //!
 //! Owns: the plan (`plan`), building tiers (`downsample`), merging parts into parts
-//! ([`merge_samples`], [`merge_records`]), and how densely samples stand ([`timelines`]). What is built is
-//! published under ids that it is given. Does not own: committing it, which alone makes a part
-//! live, and when it runs (`engine`).
+//! ([`merge_samples`], [`merge_records`]), and how densely their samples stand ([`timelines`]).
+//! What is built is published under ids that it is given. Does not own: committing it, which alone
+//! makes a part live, and when it runs (`engine`).
 
 pub mod plan;
 

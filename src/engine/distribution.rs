@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::channel::{Batch, Rows};
 use super::gate::Reason;
@@ -19,6 +20,9 @@ use crate::aggregate::Distribution;
 use crate::model::SeriesId;
 use crate::part::Layout;
 use crate::time::{Tier, Timestamp};
+
+/// How often bins that fill up are looked for.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// A distribution metric's series, resolved once, and bins to record observations into. Cheap to
 /// clone: clones share the bins. Cost of memory: 17 KiB, and 16 bytes for each bin that was used
@@ -87,6 +91,7 @@ pub(super) struct Collector {
     interval: Tier,
     /// When the span began: where its distributions stand.
     since: Timestamp,
+    looked: Instant,
     series: BTreeMap<SeriesId, Observed>,
 }
 
@@ -102,22 +107,23 @@ impl Collector {
             }
             _ => now,
         };
-        Self { interval, since, series: BTreeMap::new() }
+        Self { interval, since, looked: Instant::now(), series: BTreeMap::new() }
     }
 
     /// Empties the bins where the span is over, or `all` is asked for; returns what is to be
     /// written then. While writes are refused, the span goes on.
     pub(super) fn due(&mut self, shared: &Shared, all: bool) -> Vec<Batch> {
-        for (handle, recorder) in shared.new_recorders.take() {
-            let observed = self.series.entry(handle.id()).or_default();
-            observed.overflow = handle.is_overflow();
-            observed.recorders.push(recorder);
-        }
         let now = shared.clock.now();
-        let over = self.interval.floor(now) != self.interval.floor(self.since);
         let refused =
             shared.health.check_latch().is_err() || shared.disk_full.load(Ordering::Relaxed);
-        if refused || !over && !all {
+        let over = !refused && self.interval.floor(now) != self.interval.floor(self.since);
+        let due = over || all && !refused;
+        if !due && self.looked.elapsed() < LOOK {
+            return Vec::new();
+        }
+        self.looked = Instant::now();
+        self.take_new(shared);
+        if !due {
             self.series.values_mut().for_each(|observed| observed.collect(shared, false));
             return Vec::new();
         }
@@ -136,6 +142,14 @@ impl Collector {
         }
         self.series.retain(|_, observed| !observed.is_finished());
         batches
+    }
+
+    fn take_new(&mut self, shared: &Shared) {
+        for (handle, recorder) in shared.new_recorders.take() {
+            let observed = self.series.entry(handle.id()).or_default();
+            observed.overflow = handle.is_overflow();
+            observed.recorders.push(recorder);
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::write::Builder;
 use super::{Layout, Part};
-use crate::aggregate::{Partial, Sketch};
+use crate::aggregate::Sketch;
 use crate::codec::values::ValueEncoding;
 use crate::error::{DecodeError, Error, Result};
 use crate::model::SeriesId;
@@ -50,16 +50,6 @@ struct Found {
     chunk: Chunk,
 }
 
-/// Memory of one reading.
-#[derive(Default)]
-struct Buffers {
-    starts: Vec<i64>,
-    firsts: Vec<i64>,
-    lasts: Vec<i64>,
-    partials: Vec<Partial>,
-    sketches: Vec<Sketch>,
-}
-
 impl Part {
     /// Chunks of one field of the series at `position` that meet the range, ascending in time.
     fn field_chunks(&self, position: u32, field: Field, range: TimeRange) -> Result<Vec<Found>> {
@@ -97,7 +87,8 @@ impl Part {
     }
 
     /// As [`RecordSource::read_records`], of the series at a position of the part's table: what
-    /// merging parts reads, position by position.
+    /// merging parts reads, position by position. Where only some of the records have sketches,
+    /// none is given.
     ///
     /// # Errors
     /// I/O or corruption.
@@ -112,120 +103,53 @@ impl Part {
             return Ok(());
         }
         let partials = self.field_chunks(position, Field::Partials, range)?;
-        let (Some(first), Some(last)) = (partials.first(), partials.last()) else { return Ok(()) };
-        // The times of samples lie in their buckets, so behind the starts.
-        let bucket = self.meta.tier.nanos().max(1);
-        let end = Timestamp(last.chunk.last.0.saturating_add(bucket));
-        let span = TimeRange::new(first.chunk.first, end);
-        let firsts = self.field_chunks(position, Field::Firsts, span)?;
-        let lasts = self.field_chunks(position, Field::Lasts, span)?;
-        let sketches = self.field_chunks(position, Field::Sketches, span)?;
+        let sketches = self.field_chunks(position, Field::Sketches, range)?;
         let with_sketches = sketches.len() == partials.len();
-        let mut buffers = Buffers::default();
+        let mut chunk = Records::default();
+        let mut sketches = sketches.iter().filter(|_| with_sketches);
         for found in &partials {
-            let companions = Companions {
-                firsts: self.companion(found, &firsts),
-                lasts: self.companion(found, &lasts),
-                sketches: self.companion(found, &sketches).filter(|_| with_sketches),
-            };
-            self.read_joined(found, &companions, &mut buffers)?;
-            append_within(range, &mut buffers, out);
+            self.read_chunk(found, &mut chunk)?;
+            if let Some(beside) = sketches.next() {
+                self.read_beside(found, beside, &mut chunk.sketches)?;
+            }
+            append_within(range, &mut chunk, out);
         }
         Ok(())
     }
 
-    /// The chunk of another field that covers the same rows: its first time lies in the bucket of
-    /// the first.
-    fn companion<'a>(&self, partials: &Found, others: &'a [Found]) -> Option<&'a Found> {
-        let start = partials.chunk.first;
-        let at = others.partition_point(|other| other.chunk.first < start);
-        others.get(at).filter(|other| {
-            let first = other.chunk.first.0;
-            within_bucket(start.0, first, first, self.meta.tier)
+    /// Replaces `out` with the records of one chunk, without sketches.
+    fn read_chunk(&self, found: &Found, out: &mut Records) -> Result<()> {
+        let corrupt = |source| self.corrupt(found.number, source);
+        let Records { starts, partials, sketches } = out;
+        sketches.clear();
+        found.segment.read_partials(&found.chunk, starts, partials).map_err(corrupt)?;
+        let outside = starts.iter().zip(partials).find(|(start, partial)| {
+            let (first, last) = (partial.first.timestamp.0, partial.last.timestamp.0);
+            partial.count > 0 && !within_bucket(**start, first, last, self.meta.tier)
+        });
+        outside.map_or(Ok(()), |(&start, _)| {
+            let expected = "samples within their bucket";
+            Err(corrupt(DecodeError::Invalid { what: "record", found: start as u64, expected }))
         })
     }
 
-    /// Fills `buffers` with the rows of one chunk of aggregates and its companions.
-    fn read_joined(
-        &self,
-        found: &Found,
-        companions: &Companions<'_>,
-        buffers: &mut Buffers,
-    ) -> Result<()> {
-        let Found { number, segment, chunk } = found;
-        let corrupt = |source| self.corrupt(*number, source);
-        let ValueEncoding::Partials { firsts, lasts, .. } = chunk.encoding else {
-            return Err(corrupt(mismatch(chunk, "aggregates")));
-        };
-        let Buffers { starts, partials, sketches, .. } = buffers;
-        segment.read_timestamps(chunk.timestamps, starts).map_err(corrupt)?;
-        segment.read_partials(chunk, partials).map_err(corrupt)?;
-        sketches.clear();
-        if let Some(other) = companions.sketches {
-            let read = other.segment.read_sketches(&other.chunk, sketches);
-            read.map_err(|source| self.corrupt(other.number, source))?;
+    /// Replaces `out` with the sketches of the same rows as a chunk of aggregates.
+    fn read_beside(&self, found: &Found, beside: &Found, out: &mut Vec<Sketch>) -> Result<()> {
+        let (one, other) = (&found.chunk, &beside.chunk);
+        if (one.first, one.last, one.samples) != (other.first, other.last, other.samples) {
+            let expected = "the rows of the aggregates";
+            let (what, rows) = ("rows of sketches", u64::from(other.samples));
+            let source = DecodeError::Invalid { what, found: rows, expected };
+            return Err(self.corrupt(beside.number, source));
         }
-        let times =
-            |stored: bool, companion: Option<&Found>, follows: &[i64], out: &mut Vec<i64>| {
-                if !stored {
-                    out.clear();
-                    out.extend_from_slice(follows);
-                    return Ok(());
-                }
-                let other = companion.ok_or_else(|| {
-                    corrupt(mismatch(chunk, "the times of its samples beside it"))
-                })?;
-                let read = other.segment.read_timestamps(other.chunk.timestamps, out);
-                read.map_err(|source| self.corrupt(other.number, source))
-            };
-        times(firsts, companions.firsts, &buffers.starts, &mut buffers.firsts)?;
-        times(lasts, companions.lasts, &buffers.firsts, &mut buffers.lasts)?;
-        buffers.join(self.meta.tier).map_err(corrupt)
-    }
-}
-
-/// The other chunks of the same rows.
-struct Companions<'a> {
-    firsts: Option<&'a Found>,
-    lasts: Option<&'a Found>,
-    sketches: Option<&'a Found>,
-}
-
-fn mismatch(chunk: &Chunk, expected: &'static str) -> DecodeError {
-    let found = u64::from(chunk.encoding.tag());
-    DecodeError::Invalid { what: "chunk of records", found, expected }
-}
-
-impl Buffers {
-    /// Puts the times into the aggregates.
-    fn join(&mut self, tier: Tier) -> Result<(), DecodeError> {
-        let Self { starts, firsts, lasts, partials, sketches } = self;
-        let invalid = |what, found: usize, expected| {
-            Err(DecodeError::Invalid { what, found: found as u64, expected })
-        };
-        let rows = starts.len();
-        if (partials.len(), firsts.len(), lasts.len()) != (rows, rows, rows)
-            || !(sketches.is_empty() || sketches.len() == rows)
-        {
-            return invalid("rows of a chunk of records", rows, "as many in every field");
-        }
-        let times = starts.iter().zip(firsts).zip(lasts);
-        for (partial, ((&start, &mut first), &mut last)) in partials.iter_mut().zip(times) {
-            if !within_bucket(start, first, last, tier) {
-                return invalid("time of a record", start as usize, "samples within their bucket");
-            }
-            if partial.count > 0 {
-                partial.first.timestamp = Timestamp(first);
-                partial.last.timestamp = Timestamp(last);
-            }
-        }
-        Ok(())
+        let read = beside.segment.read_sketches(other, out);
+        read.map_err(|source| self.corrupt(beside.number, source))
     }
 }
 
 /// Moves the rows whose start lies in the range.
-fn append_within(range: TimeRange, buffers: &mut Buffers, out: &mut Records) {
-    let Buffers { starts, partials, sketches, .. } = buffers;
+fn append_within(range: TimeRange, chunk: &mut Records, out: &mut Records) {
+    let Records { starts, partials, sketches } = chunk;
     let begin = starts.partition_point(|&start| start < range.start.0);
     let end = starts.partition_point(|&start| start < range.end.0).max(begin);
     out.starts.extend_from_slice(starts.get(begin..end).unwrap_or_default());
@@ -268,6 +192,7 @@ mod tests {
 
     use super::super::{CacheLimits, PartCache, PartMeta, PartSpec};
     use super::*;
+    use crate::aggregate::Partial;
     use crate::fs::{Fs, RealFs};
     use crate::index::Index;
     use crate::model::{Sample, Series};

@@ -91,8 +91,9 @@ impl Part {
         let Some(entry) = self.meta.segments.get(number as usize) else { return Ok(()) };
         let (info, chunks) = (&entry.info, segment.chunks());
         let series = (chunks.first().map(|chunk| chunk.series), chunks.last().map(|c| c.series));
-        let first = chunks.iter().map(|chunk| chunk.first).min();
-        let last = chunks.iter().map(|chunk| chunk.last).max();
+        let columns = segment.timestamp_columns();
+        let first = columns.iter().map(|column| column.first).min();
+        let last = columns.iter().map(|column| column.last).max();
         let samples: u64 = chunks.iter().map(|chunk| u64::from(chunk.samples)).sum();
         let agrees = series == (Some(info.first_series), Some(info.last_series))
             && (first, last) == (Some(info.first), Some(info.last))

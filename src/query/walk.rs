@@ -159,16 +159,28 @@ impl<'a> Walker<'a> {
         range: TimeRange,
         sink: &mut impl Sink,
     ) -> Result<()> {
-        let windows = self.recorded_in.iter().filter_map(|&index| self.inputs.recorded.get(index));
-        let hull = windows.map(|input| input.source.window()).reduce(|all, window| {
-            TimeRange::new(all.start.min(window.start), all.end.max(window.end))
-        });
+        let mut span = TimeRange::new(range.end, range.start);
+        let mut widen = |first: Timestamp, end: Timestamp| {
+            span = TimeRange::new(span.start.min(first), span.end.max(end));
+        };
+        for &index in &self.recorded_in {
+            let Some(input) = self.inputs.recorded.get(index) else { continue };
+            let window = input.source.window();
+            if window != TimeRange::ALL {
+                widen(window.start, window.end);
+                continue;
+            }
+            // A head holds little, and does not say from when to when.
+            let read = |_, _| ();
+            self.records.read(&self.inputs.recorded, [index], (series, range), read)?;
+            for row in self.records.rows() {
+                widen(Timestamp(row.start), Timestamp(row.start.saturating_add(1)));
+            }
+        }
         self.reader.locate(series, range, &mut self.located)?;
-        // Records stand in this stretch of the range; samples may stand anywhere.
-        let span = self.located.iter().fold(hull.unwrap_or(range), |all, Located { chunk, .. }| {
-            let end = Timestamp(chunk.last.0.saturating_add(1));
-            TimeRange::new(all.start.min(chunk.first), all.end.max(end))
-        });
+        for Located { chunk, .. } in &self.located {
+            widen(chunk.first, Timestamp(chunk.last.0.saturating_add(1)));
+        }
         let end = range.end.min(span.end);
         let mut start = range.start.max(span.start);
         while start < end {

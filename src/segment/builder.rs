@@ -30,6 +30,8 @@ pub(super) enum EncodedUnit {
 pub struct EncodedTimestamps {
     entry: TimestampColumn,
     bytes: Vec<u8>,
+    /// Columns of as many timestamps that stand right behind it.
+    companions: Vec<EncodedTimestamps>,
 }
 
 impl EncodedTimestamps {
@@ -48,12 +50,23 @@ impl EncodedTimestamps {
             length: bytes.len() as u32,
             checksum: crc32fast::hash(&bytes),
         };
-        Self { entry, bytes }
+        Self { entry, bytes, companions: Vec::new() }
+    }
+
+    /// The same, followed by these in every segment that it stands in.
+    pub(super) fn followed_by(self, companions: Vec<Self>) -> Self {
+        Self { companions, ..self }
+    }
+
+    /// What it takes in a segment, about.
+    fn size_bytes(&self) -> usize {
+        let companions = self.companions.iter().map(Self::size_bytes);
+        COLUMN_ENTRY_BYTES + self.bytes.len() + companions.sum::<usize>()
     }
 
     /// The column of a segment, `bytes` being its own, already checked.
     pub(super) fn copied(entry: TimestampColumn, bytes: &[u8]) -> Self {
-        Self { entry, bytes: bytes.to_vec() }
+        Self { entry, bytes: bytes.to_vec(), companions: Vec::new() }
     }
 
     /// The earliest and the latest timestamp, inclusive.
@@ -98,14 +111,15 @@ impl EncodedValues {
         Self { encoding, samples, value, partial, checksum, bytes }
     }
 
-    /// A column of which no statistics are kept: of records, or constant zeros that say nothing.
+    /// A column of which no statistics are kept, and the value of one that is constant.
     pub(super) fn without_statistics(
         encoding: ValueEncoding,
-        samples: u32,
+        samples: usize,
+        value: f64,
         bytes: Vec<u8>,
     ) -> Self {
         let (partial, checksum) = (Partial::EMPTY, crc32fast::hash(&bytes));
-        Self { encoding, samples, value: 0.0, partial, checksum, bytes }
+        Self { encoding, samples: samples as u32, value, partial, checksum, bytes }
     }
 
     /// The column of a chunk, `bytes` being its own, already checked, and none for a constant.
@@ -125,9 +139,10 @@ impl EncodedValues {
     }
 
     fn size_bytes(&self) -> usize {
-        match self.encoding {
-            ValueEncoding::Constant => CONSTANT_ENTRY_BYTES,
-            _ => CHUNK_ENTRY_BYTES + self.bytes.len(),
+        if self.encoding.is_constant() {
+            CONSTANT_ENTRY_BYTES
+        } else {
+            CHUNK_ENTRY_BYTES + self.bytes.len()
         }
     }
 }
@@ -182,9 +197,7 @@ impl Builder {
         sink: &mut dyn FnMut(EncodedSegment) -> Result<()>,
     ) -> Result<()> {
         let missing = |builder: &Self, index: usize| match builder.span.get(index) {
-            Some(column) if !builder.placed.contains_key(&index) => {
-                COLUMN_ENTRY_BYTES + column.bytes.len()
-            }
+            Some(column) if !builder.placed.contains_key(&index) => column.size_bytes(),
             _ => 0,
         };
         let unit: usize = (0..).zip(&columns).map(|(i, c)| missing(self, i) + c.size_bytes()).sum();
@@ -205,20 +218,20 @@ impl Builder {
         let Some(span_column) = self.span.get(index) else { return };
         let entry = span_column.entry;
         let timestamps = *self.placed.entry(index).or_insert_with(|| {
-            self.size_bytes += COLUMN_ENTRY_BYTES + span_column.bytes.len();
-            self.timestamps.extend_from_slice(&span_column.bytes);
-            self.columns.push(entry);
-            self.columns.len() as u32 - 1
+            self.size_bytes += span_column.size_bytes();
+            let place = self.columns.len() as u32;
+            for column in std::iter::once(span_column).chain(&span_column.companions) {
+                self.timestamps.extend_from_slice(&column.bytes);
+                self.columns.push(column.entry);
+            }
+            place
         });
         self.size_bytes += column.size_bytes();
-        let place = match column.encoding {
-            ValueEncoding::Constant => Place::Constant(column.value),
-            _ => Place::Column {
-                offset: 0,
-                length: column.bytes.len() as u32,
-                checksum: column.checksum,
-                statistics: 0,
-            },
+        let place = if column.encoding.is_constant() {
+            Place::Constant(column.value)
+        } else {
+            let (length, checksum) = (column.bytes.len() as u32, column.checksum);
+            Place::Column { offset: 0, length, checksum, statistics: 0 }
         };
         let chunk = Chunk {
             series,
@@ -251,7 +264,7 @@ impl Builder {
             let reason = "a series has several values at one time".to_owned();
             return Err(Error::InvalidArgument { what: "groups", reason });
         }
-        let Some(info) = describe(&chunks) else { return Ok(()) };
+        let Some(info) = describe(&chunks, &columns) else { return Ok(()) };
         let mut bytes = Vec::with_capacity(size_bytes);
         bytes.resize(HEADER_BYTES, 0);
         bytes.extend_from_slice(&timestamps);
@@ -272,14 +285,14 @@ impl Builder {
     }
 }
 
-/// What the chunks, by series, amount to; `None` where there are none.
-fn describe(chunks: &[Laid]) -> Option<SegmentInfo> {
+/// What the chunks, by series, and the timestamp columns amount to; `None` where there are none.
+fn describe(chunks: &[Laid], columns: &[TimestampColumn]) -> Option<SegmentInfo> {
     let entries = || chunks.iter().map(|laid| &laid.chunk);
     Some(SegmentInfo {
         first_series: entries().next()?.series,
         last_series: entries().next_back()?.series,
-        first: entries().map(|chunk| chunk.first).min()?,
-        last: entries().map(|chunk| chunk.last).max()?,
+        first: columns.iter().map(|column| column.first).min()?,
+        last: columns.iter().map(|column| column.last).max()?,
         samples: entries().map(|chunk| u64::from(chunk.samples)).sum(),
         chunks: chunks.len() as u32,
         checksum: 0,

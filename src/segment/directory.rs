@@ -239,12 +239,14 @@ fn decode_chunks(
     let series = varints(body, count)?;
     let indexes = varints(body, count)?;
     let tags = body.bytes(count)?;
-    let constant = tags.iter().filter(|&&tag| tag == ValueEncoding::Constant.tag()).count();
+    let encodings: Vec<ValueEncoding> =
+        tags.iter().map(|&tag| ValueEncoding::from_tag(tag)).collect::<Result<_, _>>()?;
+    let constant = encodings.iter().filter(|encoding| encoding.is_constant()).count();
     let mut lengths = varints(body, count - constant)?.into_iter();
     let mut constants = read_planes(body, constant)?;
     let (mut previous, mut index, mut value, mut statistics) = (0_u32, 0_i64, 0_u64, 0_u32);
     let mut chunks = Vec::with_capacity(count);
-    for ((step, index_step), &tag) in series.into_iter().zip(indexes).zip(tags) {
+    for ((step, index_step), encoding) in series.into_iter().zip(indexes).zip(encodings) {
         previous = previous.wrapping_add(step as u32);
         index = index.wrapping_add(crate::codec::bytes::unzigzag(index_step));
         let column = usize::try_from(index).ok().and_then(|index| columns.get(index)).ok_or(
@@ -254,8 +256,7 @@ fn decode_chunks(
                 expected: "one of the segment's",
             },
         )?;
-        let encoding = ValueEncoding::from_tag(tag)?;
-        let place = if encoding == ValueEncoding::Constant {
+        let place = if encoding.is_constant() {
             value ^= constants.next().unwrap_or(0);
             Place::Constant(f64::from_bits(value))
         } else {

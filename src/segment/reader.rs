@@ -131,11 +131,15 @@ impl Segment {
         &self.directory.columns
     }
 
-    /// The aggregate of all of a chunk's samples, from the directory. `chunk` is of this segment.
+    /// The aggregate of all of a chunk's samples, from the directory; of records the empty one.
+    /// `chunk` is of this segment.
     #[must_use]
     pub fn statistics(&self, chunk: &Chunk) -> Partial {
         match chunk.place {
-            Place::Constant(value) => statistics::of_constant(value, &chunk.bounds()),
+            Place::Constant(value) if chunk.encoding == ValueEncoding::Constant => {
+                statistics::of_constant(value, &chunk.bounds())
+            }
+            Place::Constant(_) => Partial::EMPTY,
             Place::Column { statistics, .. } => {
                 self.directory.statistics.get(statistics as usize).copied().unwrap_or_default()
             }
@@ -224,16 +228,43 @@ impl Segment {
         }
     }
 
-    /// Replaces `out` with the aggregates of a chunk of this segment, `chunk.samples` of them, as
-    /// [`partials::decode`] gives them: without times.
+    /// Replaces `starts` and `partials` with the records of a chunk of this segment,
+    /// `chunk.samples` of each: where the buckets start, and what they hold.
     ///
     /// # Errors
-    /// [`DecodeError`] where the column is damaged, or none of aggregates.
-    pub fn read_partials(&self, chunk: &Chunk, out: &mut Vec<Partial>) -> Result<(), DecodeError> {
-        let ValueEncoding::Partials { increase, .. } = chunk.encoding else {
+    /// [`DecodeError`] where a column is damaged, or the chunk is none of aggregates.
+    pub fn read_partials(
+        &self,
+        chunk: &Chunk,
+        starts: &mut Vec<i64>,
+        partials: &mut Vec<Partial>,
+    ) -> Result<(), DecodeError> {
+        let ValueEncoding::Partials { increase, firsts, lasts, .. } = chunk.encoding else {
             return Err(other_encoding(chunk, "aggregates"));
         };
-        partials::decode(self.bytes_of(chunk)?, chunk.samples as usize, increase, out)
+        self.read_timestamps(chunk.timestamps, starts)?;
+        let (mut first, mut last) = (Vec::new(), Vec::new());
+        let mut next = chunk.timestamps;
+        for (stored, times) in [(firsts, &mut first), (lasts, &mut last)] {
+            if stored {
+                next = next.saturating_add(1);
+                self.read_timestamps(next, times)?;
+                if times.len() != starts.len() {
+                    let expected = "as many as of the starts";
+                    return Err(invalid("times of records", times.len() as u64, expected));
+                }
+            }
+        }
+        let firsts = if firsts { &first } else { &*starts };
+        let lasts = if lasts { &last } else { firsts };
+        let times = partials::Times { firsts, lasts };
+        match chunk.place {
+            Place::Constant(value) => partials::expand(value, times, increase, partials),
+            Place::Column { .. } => {
+                partials::decode(self.bytes_of(chunk)?, times, increase, partials)?;
+            }
+        }
+        Ok(())
     }
 
     /// Replaces `out` with the sketches of a chunk of this segment, `chunk.samples` of them.
@@ -293,7 +324,7 @@ impl Segment {
             previous = Some(chunk);
             match chunk.encoding {
                 ValueEncoding::Partials { .. } => {
-                    self.read_partials(chunk, &mut Vec::new())?;
+                    self.read_partials(chunk, &mut Vec::new(), &mut Vec::new())?;
                     continue;
                 }
                 ValueEncoding::Sketches => {

@@ -1,11 +1,11 @@
 //! Records: the aggregates of one series over successive buckets, and how they stand in a segment.
 //!
-//! A series of records has up to four columns ([`Field`]), cut into chunks at the same rows: the
-//! aggregates and, where there are any, the sketches stand at the buckets' starts; the times of
-//! the first and of the last samples are two more timestamp columns, under chunks whose values say
-//! nothing. Timestamp columns are shared by all series of a batch that have the same, so one
-//! scrape's records cost their times once. A column of times that follows is left out: the first
-//! samples' where they stand at the starts, the last ones' where they are the first ones.
+//! A series of records has one column or two ([`Field`]), cut into chunks at the same rows, which
+//! stand at the buckets' starts: the aggregates and, where there are any, the sketches. The times
+//! of the first and of the last samples are two more timestamp columns right behind the starts',
+//! each left out where it follows: the first samples' where they stand at the starts, the last
+//! ones' where they are the first ones. Series of a batch that have the same times share the
+//! columns, so one scrape's records cost their times once.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -57,15 +57,10 @@ impl Records {
 /// A column of a series of records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Field {
-    /// The aggregates, at the starts.
+    /// The aggregates.
     Partials = 0,
-    /// The times of the first samples; its values say nothing. Missing where these are the starts.
-    Firsts = 1,
-    /// The times of the last samples; its values say nothing. Missing where these are the first
-    /// samples' times.
-    Lasts = 2,
-    /// The sketches, at the starts.
-    Sketches = 3,
+    /// The sketches.
+    Sketches = 1,
 }
 
 impl Field {
@@ -119,7 +114,7 @@ pub fn encode_records(
     if !batch.is_sorted_by(|a, b| a.position < b.position) {
         return Err(invalid("do not ascend strictly by position".to_owned()));
     }
-    let mut shared = [Shared::default(), Shared::default(), Shared::default()];
+    let mut stretches = Stretches::default();
     for (index, series) in batch.iter().enumerate() {
         let SeriesRecords { position, records, .. } = series;
         check(records, tier)
@@ -131,25 +126,14 @@ pub fn encode_records(
             0 => limits.chunk_samples_max,
             _ => limits.chunk_samples_max.min(SKETCH_ROWS_MAX),
         };
-        let times = Times::of(records);
-        let [starts, firsts, lasts] = &mut shared;
-        let member = |field: Field| -> Result<Member> {
+        let stretch = stretches.of(Times::of(records), rows_max);
+        let sketches = (!records.sketches.is_empty()).then_some(Field::Sketches);
+        for field in [Some(Field::Partials), sketches].into_iter().flatten() {
             let column = field.column(*position).ok_or_else(|| invalid("too many".to_owned()))?;
-            let (firsts, lasts) = (!times.firsts.is_empty(), !times.lasts.is_empty());
-            Ok(Member { column, index, field, firsts, lasts })
-        };
-        starts.add(&records.starts, rows_max, member(Field::Partials)?);
-        if !records.sketches.is_empty() {
-            starts.add(&records.starts, rows_max, member(Field::Sketches)?);
-        }
-        if !times.firsts.is_empty() {
-            firsts.add(&times.firsts, rows_max, member(Field::Firsts)?);
-        }
-        if !times.lasts.is_empty() {
-            lasts.add(&times.lasts, rows_max, member(Field::Lasts)?);
+            stretch.members.push(Member { column, index, field });
         }
     }
-    lay(batch, shared.iter().flat_map(|shared| &shared.stretches), limits, sink)
+    lay(batch, &stretches.list, limits, sink)
 }
 
 fn invalid(reason: String) -> Error {
@@ -185,8 +169,10 @@ pub(crate) const fn within_bucket(start: i64, first: i64, last: i64, tier: Tier)
     start <= first && first <= last && (last.wrapping_sub(start) as u64) < length as u64
 }
 
-/// The samples' times of a series' records, empty where they follow.
+/// The times of a series' records, as many of each.
+#[derive(PartialEq, Eq, Hash)]
 struct Times {
+    starts: Vec<i64>,
     firsts: Vec<i64>,
     lasts: Vec<i64>,
 }
@@ -200,9 +186,33 @@ impl Times {
         };
         let firsts = times(|partial| partial.first.timestamp);
         let lasts = times(|partial| partial.last.timestamp);
-        let lasts = if lasts == firsts { Vec::new() } else { lasts };
-        let firsts = if firsts == *starts { Vec::new() } else { firsts };
-        Self { firsts, lasts }
+        Self { starts: starts.clone(), firsts, lasts }
+    }
+
+    fn has_firsts(&self) -> bool {
+        self.firsts != self.starts
+    }
+
+    fn has_lasts(&self) -> bool {
+        self.lasts != self.firsts
+    }
+
+    fn rows(&self, rows: Range<usize>) -> partials::Times<'_> {
+        let firsts = self.firsts.get(rows.clone()).unwrap_or_default();
+        partials::Times { firsts, lasts: self.lasts.get(rows).unwrap_or_default() }
+    }
+
+    /// The columns of each cut.
+    fn encode(&self, rows_max: usize) -> Vec<EncodedTimestamps> {
+        let companions = |start: usize| {
+            let column =
+                |times: &[i64]| times.chunks(rows_max).nth(start).map(EncodedTimestamps::of);
+            let firsts = self.has_firsts().then(|| column(&self.firsts)).flatten();
+            let lasts = self.has_lasts().then(|| column(&self.lasts)).flatten();
+            firsts.into_iter().chain(lasts).collect()
+        };
+        let starts = self.starts.chunks(rows_max).enumerate();
+        starts.map(|(at, cut)| EncodedTimestamps::of(cut).followed_by(companions(at))).collect()
     }
 }
 
@@ -213,48 +223,45 @@ struct Member {
     /// Into the batch.
     index: usize,
     field: Field,
-    /// Whether the series has columns of times.
-    firsts: bool,
-    lasts: bool,
 }
 
-/// Columns at the same timestamps, cut at the same rows.
+/// Columns at the same times, cut at the same rows.
 struct Stretch {
-    times: Vec<i64>,
+    times: Times,
     rows_max: usize,
     members: Vec<Member>,
 }
 
-/// Stretches of one kind of time, by their times.
+/// All stretches of a batch, in the order of their first series.
 #[derive(Default)]
-struct Shared {
-    stretches: Vec<Stretch>,
-    /// Which stretches have this hash.
+struct Stretches {
+    list: Vec<Stretch>,
+    /// Which of them have this hash.
     by_hash: HashMap<u64, Vec<usize>>,
 }
 
-impl Shared {
-    fn add(&mut self, times: &[i64], rows_max: usize, member: Member) {
+impl Stretches {
+    /// The stretch of these times, a new one where there is none.
+    fn of(&mut self, times: Times, rows_max: usize) -> &mut Stretch {
         let mut hasher = DefaultHasher::new();
-        (times, rows_max).hash(&mut hasher);
+        (&times, rows_max).hash(&mut hasher);
         let alike = self.by_hash.entry(hasher.finish()).or_default();
-        let same = alike.iter().copied().find(|&at| {
-            self.stretches.get(at).is_some_and(|s| s.times == times && s.rows_max == rows_max)
-        });
-        match same.and_then(|at| self.stretches.get_mut(at)) {
-            Some(stretch) => stretch.members.push(member),
-            None => {
-                alike.push(self.stretches.len());
-                let members = vec![member];
-                self.stretches.push(Stretch { times: times.to_vec(), rows_max, members });
-            }
+        let same = |at: &usize| {
+            self.list.get(*at).is_some_and(|s| s.times == times && s.rows_max == rows_max)
+        };
+        let at = alike.iter().copied().find(same).unwrap_or(self.list.len());
+        if at == self.list.len() {
+            alike.push(at);
+            self.list.push(Stretch { times, rows_max, members: Vec::new() });
         }
+        #[expect(clippy::indexing_slicing, reason = "found, or pushed just now")]
+        &mut self.list[at]
     }
 }
 
-fn lay<'a>(
+fn lay(
     batch: &[SeriesRecords<'_>],
-    stretches: impl Iterator<Item = &'a Stretch>,
+    stretches: &[Stretch],
     limits: &SegmentLimits,
     sink: &mut dyn FnMut(EncodedSegment) -> Result<()>,
 ) -> Result<()> {
@@ -264,17 +271,21 @@ fn lay<'a>(
         read: Box<ReadEncoded<'a>>,
     }
     let laid: Vec<Laid<'_>> = stretches
+        .iter()
         .map(|stretch| {
             let Stretch { times, rows_max, members } = stretch;
             let read = move |at: usize, chunk: usize| {
-                let member = members.get(at).ok_or_else(|| invalid("beyond the batch".into()))?;
+                let member = members.get(at);
+                let series = member.and_then(|member| batch.get(member.index));
+                let (member, series) =
+                    member.zip(series).ok_or_else(|| invalid("beyond the batch".to_owned()))?;
                 let start = chunk * rows_max;
-                let rows = start..times.len().min(start + rows_max);
-                Ok(encode_chunk(batch, *member, rows))
+                let rows = start..times.starts.len().min(start + rows_max);
+                Ok(encode_chunk(series, member.field, times, rows))
             };
             Laid {
                 columns: members.iter().map(|member| member.column).collect(),
-                timestamps: times.chunks(*rows_max).map(EncodedTimestamps::of).collect(),
+                timestamps: times.encode(*rows_max),
                 read: Box::new(read),
             }
         })
@@ -290,26 +301,29 @@ fn lay<'a>(
     lay_segments(&groups, limits, sink)
 }
 
-fn encode_chunk(batch: &[SeriesRecords<'_>], member: Member, rows: Range<usize>) -> EncodedValues {
-    let empty = Records::default();
-    let (records, increase) = match batch.get(member.index) {
-        Some(series) => (series.records, series.increase),
-        None => (&empty, false),
+fn encode_chunk(
+    series: &SeriesRecords<'_>,
+    field: Field,
+    times: &Times,
+    rows: Range<usize>,
+) -> EncodedValues {
+    let SeriesRecords { records, increase, .. } = *series;
+    let (mut bytes, samples) = (Vec::new(), rows.len());
+    if field == Field::Sketches {
+        sketches::encode(records.sketches.get(rows).unwrap_or_default(), &mut bytes);
+        return EncodedValues::without_statistics(ValueEncoding::Sketches, samples, 0.0, bytes);
+    }
+    let partials = records.partials.get(rows.clone()).unwrap_or_default();
+    let cut = times.rows(rows);
+    let constant = partials::constant_of(partials, cut, increase);
+    if constant.is_none() {
+        partials::encode(partials, cut, increase, &mut bytes);
+    }
+    let encoding = ValueEncoding::Partials {
+        constant: constant.is_some(),
+        increase,
+        firsts: times.has_firsts(),
+        lasts: times.has_lasts(),
     };
-    let mut bytes = Vec::new();
-    let samples = rows.len() as u32;
-    let encoding = match member.field {
-        Field::Partials => {
-            let partials = records.partials.get(rows).unwrap_or_default();
-            partials::encode(partials, increase, &mut bytes);
-            let Member { firsts, lasts, .. } = member;
-            ValueEncoding::Partials { increase, firsts, lasts }
-        }
-        Field::Sketches => {
-            sketches::encode(records.sketches.get(rows).unwrap_or_default(), &mut bytes);
-            ValueEncoding::Sketches
-        }
-        Field::Firsts | Field::Lasts => ValueEncoding::Constant,
-    };
-    EncodedValues::without_statistics(encoding, samples, bytes)
+    EncodedValues::without_statistics(encoding, samples, constant.unwrap_or_default(), bytes)
 }

@@ -1,14 +1,14 @@
 //! Distributions as they were recorded, their tiers, and both mixed with samples.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use icecore::Timestamp;
 use icecore::aggregate::{Partial, Sketch};
 use icecore::model::{Sample, SeriesId};
-use icecore::query::{Answer, Grouping, Request, TierChoice, execute};
+use icecore::query::{Answer, Function, Grouping, Request, TierChoice, execute};
 use icecore::segment::{ChunkSource, Mask, RecordSource, Sources};
 use icecore::time::Tier;
+use icecore::{TimeRange, Timestamp};
 use proptest::prelude::*;
 use roaring::RoaringBitmap;
 
@@ -109,6 +109,17 @@ fn samples_and_records_of_one_series_are_told_in_time() {
     let values: Vec<f64> = answer.groups[0].values.iter().map(|column| column[0]).collect();
     assert_eq!((values[0], values[2], values[3]), (101.0, 1.0, 100.0));
     assert!(near(values[1], 7.0));
+}
+
+#[test]
+fn a_head_that_does_not_say_where_it_begins_is_read_without_searching_all_of_time() {
+    let mut head = source(2, &[(5, vec![1.0; 4]), (900, vec![2.0])]);
+    head.window = TimeRange::ALL;
+    let store = sources(vec![head, source(1, &[(700, vec![3.0])])]);
+    let everything = Request::new(TimeRange::ALL, vec![Function::Count]);
+    let began = Instant::now();
+    assert_eq!(ask(&store, &everything).groups[0].counts, [6]);
+    assert!(began.elapsed() < Duration::from_secs(1));
 }
 
 #[test]

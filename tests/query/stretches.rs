@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use icecore::model::SeriesId;
-use icecore::query::{Answer, Gap, Grouping, Limits, Request, TierChoice, execute};
+use icecore::query::{
+    Answer, Gap, Grouping, Limits, Request, SampleRequest, TierChoice, execute, for_each_run,
+    read_samples, retain_held,
+};
 use icecore::segment::{ChunkSource, Mask, RecordFields, RecordSource, Sources};
 use icecore::time::Tier;
 use icecore::{Error, TimeRange};
@@ -329,4 +332,35 @@ fn the_covered_share_counts_each_sample_for_the_interval_of_its_window() {
     assert_eq!(answer.groups[0].covered.least, 0.1);
     let none = execute(&asked, &selected(4), &store).unwrap();
     assert_eq!(none.groups[0].covered.least, 0.0, "a series without samples covers nothing");
+}
+
+#[test]
+fn deleted_samples_are_read_by_nobody() {
+    let all = counter(0, 200);
+    let mut store = sources(vec![raw(1, &all, 4), raw(3, &[(101, 1.0)], 1)], vec![]);
+    store.masks = vec![mask(1, 2, range(50, 103)), mask(2, 0, range(0, 200))];
+    let expected: Vec<i64> = all
+        .iter()
+        .map(|sample| sample.0)
+        .filter(|time| !(50..103).contains(time))
+        .chain([101])
+        .collect::<std::collections::BTreeSet<i64>>()
+        .into_iter()
+        .collect();
+    let request = SampleRequest::new(range(0, 200));
+    assert_eq!(read_samples(&request, &selected(1), &store).unwrap()[0].timestamps, expected);
+    let mut streamed = vec![];
+    for_each_run(&request, &selected(1), &store, |_, timestamps, _| {
+        streamed.extend_from_slice(timestamps);
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(streamed, expected);
+    let held = |from, to| {
+        let mut series = selected(1);
+        retain_held(&mut series, range(from, to), &store).unwrap();
+        !series.is_empty()
+    };
+    assert!(held(0, 200) && held(101, 102) && held(103, 104));
+    assert!(!held(61, 74), "all chunks about it are deleted wholly");
 }

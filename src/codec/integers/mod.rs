@@ -13,7 +13,7 @@
 //! columns stand in one place, [`write`] frames each:
 //!
 //! ```text
-//! stage u8 · length varint · column; a stage of 3 alone: all values are zero
+//! stage u8 · column; before one that is not packed its length varint; a stage of 3 alone: all zeros
 //! ```
 
 mod order;
@@ -213,8 +213,11 @@ pub(crate) fn write(column: &[i64], orders: &[Order], out: &mut Vec<u8>) {
         return;
     }
     let encoded = encode(column, orders);
-    out.push(encoded.stage.unwrap_or(Stage::Packed).tag());
-    write_varint(out, encoded.bytes.len() as u64);
+    let stage = encoded.stage.unwrap_or(Stage::Packed);
+    out.push(stage.tag());
+    if stage != Stage::Packed {
+        write_varint(out, encoded.bytes.len() as u64);
+    }
     out.extend_from_slice(&encoded.bytes);
 }
 
@@ -235,6 +238,9 @@ pub(crate) fn read(
         return Ok(());
     }
     let stage = Stage::from_tag(stage)?;
+    if stage == Stage::Packed {
+        return decode_front(stage, reader, count, column);
+    }
     let length = reader.length("length of a column", reader.remaining())?;
     decode(stage, reader.bytes(length)?, count, column)
 }
@@ -285,21 +291,31 @@ pub(crate) fn decode(
     count: usize,
     column: &mut Vec<u64>,
 ) -> Result<(), DecodeError> {
+    let mut reader = Reader::new(bytes);
+    decode_front(stage, &mut reader, count, column)?;
+    reader.finish("column")
+}
+
+/// As [`decode`], from the front of `reader`: of a packed column what it takes, of others all.
+fn decode_front(
+    stage: Stage,
+    reader: &mut Reader<'_>,
+    count: usize,
+    column: &mut Vec<u64>,
+) -> Result<(), DecodeError> {
     check_count(count)?;
     // Never cleared: all of it is filled.
     column.resize(count, 0);
     if count == 0 {
-        return Reader::new(bytes).finish("column");
+        return Ok(());
     }
-    let mut reader = Reader::new(bytes);
-    let head = Head::read(&mut reader)?;
+    let head = Head::read(reader)?;
     let residuals = column.get_mut(head.fields.leading()..).unwrap_or_default();
     match stage {
-        Stage::Packed => packed::decode(&mut reader, residuals)?,
-        Stage::Planes => planes::decode_joint(&mut reader, residuals)?,
-        Stage::Huffman => planes::decode_apart(&mut reader, residuals)?,
+        Stage::Packed => packed::decode(reader, residuals)?,
+        Stage::Planes => planes::decode_joint(reader, residuals)?,
+        Stage::Huffman => planes::decode_apart(reader, residuals)?,
     }
-    reader.finish("column")?;
     // Undivided, the order can start from the base itself and spare a pass.
     let start = if head.divisor == 1 { head.base } else { 0 };
     head.fields.restore(head.zigzag, start, column);

@@ -51,11 +51,14 @@ pub enum ValueEncoding {
     },
     /// No column of values but one of aggregates (`codec::partials`), and what stands beside it.
     Partials {
+        /// Whether all samples have one value, which with the times tells all: no column.
+        constant: bool,
         /// Whether increase and resets are kept.
         increase: bool,
-        /// Whether the times of the first samples have a column of their own.
+        /// Whether the times of the first samples stand in a column behind that of the starts,
+        /// which they are else.
         firsts: bool,
-        /// Whether those of the last ones have.
+        /// Whether those of the last ones stand in another, behind; else they are the first ones.
         lasts: bool,
     },
     /// No column of values but one of sketches (`codec::sketches`).
@@ -79,9 +82,16 @@ impl ValueEncoding {
                 (Source::Bits, Stage::Planes) => "bits_planes",
                 (Source::Bits, Stage::Huffman) => "bits_huffman",
             },
+            Self::Partials { constant: true, .. } => "constant_partials",
             Self::Partials { .. } => "partials",
             Self::Sketches => "sketches",
         }
+    }
+
+    /// Whether one value tells all, so that there is no column.
+    #[must_use]
+    pub const fn is_constant(self) -> bool {
+        matches!(self, Self::Constant | Self::Partials { constant: true, .. })
     }
 
     /// The byte that stands for it.
@@ -97,8 +107,9 @@ impl ValueEncoding {
                 };
                 source | stage.tag() << 3 | (exceptions as u8) << 5
             }
-            Self::Partials { increase, firsts, lasts } => {
-                4 | (increase as u8) << 3 | (firsts as u8) << 4 | (lasts as u8) << 5
+            Self::Partials { constant, increase, firsts, lasts } => {
+                let source = if constant { 6 } else { 4 };
+                source | (increase as u8) << 3 | (firsts as u8) << 4 | (lasts as u8) << 5
             }
             Self::Sketches => 5,
         }
@@ -113,8 +124,9 @@ impl ValueEncoding {
         match tag {
             0 => return Ok(Self::Constant),
             5 => return Ok(Self::Sketches),
-            _ if tag & 0b111 == 4 && tag >> 6 == 0 => {
-                return Ok(Self::Partials { increase: bit(3), firsts: bit(4), lasts: bit(5) });
+            _ if tag & 0b101 == 4 && tag >> 6 == 0 => {
+                let (increase, firsts, lasts) = (bit(3), bit(4), bit(5));
+                return Ok(Self::Partials { constant: bit(1), increase, firsts, lasts });
             }
             _ => {}
         }

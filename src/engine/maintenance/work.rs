@@ -2,19 +2,23 @@
 
 use std::sync::Arc;
 
+use roaring::RoaringBitmap;
+
 use super::{Maintainer, MaintenanceStep, Picture, Turn, inputs_of, lock};
 use crate::catalog::{Catalog, PartEntry};
 use crate::compaction::plan::Task;
-use crate::compaction::{MergeSpec, merge_samples, timelines};
+use crate::compaction::{MergeSpec, downsample, merge_records, merge_samples, timelines};
 use crate::engine::Engine;
 use crate::engine::commit::open_parts;
 use crate::engine::partition;
-use crate::engine::shared::{Counters, Shared, View};
+use crate::engine::shared::{Counters, Shared, View, sources_of};
 use crate::error::{Error, Result};
+use crate::model::{Series, SeriesId};
 use crate::part::{self, Layout, Part, PartMeta};
 use crate::query::CancelToken;
+use crate::retention::PartView;
 use crate::segment::SegmentLimits;
-use crate::time::TimeRange;
+use crate::time::{Tier, TimeRange};
 
 /// Asked often while a task runs; an error from it ends the task.
 pub(super) type Pause<'a> = dyn FnMut() -> Result<()> + Send + 'a;
@@ -192,10 +196,24 @@ fn several(picture: &Picture, bytes_max: u64) -> Option<Task> {
             == (next.entry.window, next.entry.layout, &next.classes)
     });
     let mut due = alike.filter(|parts| {
-        parts.len() > 1 && parts.iter().map(|part| part.entry.bytes).sum::<u64>() <= bytes_max
+        parts.len() > 1
+            && parts.iter().map(|part| part.entry.bytes).sum::<u64>() <= bytes_max
+            && !comes_between(&picture.parts, parts)
     });
     let parts = due.next()?.iter().map(|part| part.entry.id).collect();
     Some(Task::Merge { parts, why: MergeCause::Many })
+}
+
+/// Whether another part was written between these, at a time that they hold: merged, the earlier of
+/// them would win over it.
+fn comes_between(all: &[PartView], parts: &[&PartView]) -> bool {
+    let (Some(first), Some(last)) = (parts.first(), parts.last()) else { return false };
+    let between = |other: &&PartView| {
+        first.entry.rank < other.entry.rank && other.entry.rank < last.entry.rank
+    };
+    let strange = |other: &&PartView| parts.iter().all(|part| part.entry.id != other.entry.id);
+    let mut others = all.iter().filter(between).filter(strange);
+    others.any(|other| parts.iter().any(|part| last.overrides(other) || other.overrides(part)))
 }
 
 impl Turn {
@@ -224,34 +242,15 @@ impl Shared {
         building: &mut Vec<u64>,
         pause: &mut Pause<'_>,
     ) -> Result<Outcome> {
-        match task {
-            Task::Merge { parts, .. } | Task::Purge { parts, .. } => {
-                self.merge(parts, view, building, pause)
-            }
-            Task::Patch { .. } | Task::Downsample { .. } => {
-                let reason = "tiers are not built yet".to_owned();
-                Err(Error::InvalidArgument { what: "task", reason })
-            }
-        }
-    }
-
-    fn merge(
-        &self,
-        ids: &[u64],
-        view: &View,
-        building: &mut Vec<u64>,
-        pause: &mut Pause<'_>,
-    ) -> Result<Outcome> {
-        let replaced = ids.to_vec();
-        let Some(inputs) = parts_of(ids, view) else {
-            return Ok(Outcome { replaced, written: Vec::new() });
-        };
         let parts_dir = self.parts_dir();
-        let spec = MergeSpec {
+        let mut spec = MergeSpec {
             fs: &self.fs,
             parts_dir: &parts_dir,
             store: self.options.store,
-            limits: self.compacted_limits(),
+            limits: SegmentLimits {
+                chunk_samples_max: self.options.compacted_chunk_samples_max,
+                segment_bytes_target: self.options.segment_bytes_target,
+            },
             masks: &view.masks,
             tombstones: view.catalog.next_tombstone - 1,
             index: &self.index,
@@ -261,12 +260,62 @@ impl Shared {
             building.push(id);
             id
         };
+        let (replaced, last_purged) = match task {
+            Task::Patch { tier, window, .. } | Task::Downsample { tier, window, .. } => {
+                let (sources, policy) =
+                    (sources_of(&view.parts, &view.masks), &self.options.policy);
+                let series = self.series_within(view, *tier, *window);
+                let written =
+                    downsample(task, &sources, &series, policy, &spec, &mut next_id, pause)?;
+                return Ok(Outcome { replaced: Vec::new(), written });
+            }
+            Task::Merge { parts, .. } => (parts, None),
+            Task::Purge { parts, tombstones } => (parts, tombstones.last().copied()),
+        };
+        let mut outcome = Outcome { replaced: replaced.clone(), written: Vec::new() };
+        let Some(inputs) = parts_of(replaced, view) else { return Ok(outcome) };
         let windows = self.windows_of(&inputs, view, pause)?;
-        let written = merge_samples(&inputs, &windows, &spec, &mut next_id, pause)?;
-        Ok(Outcome { replaced, written })
+        let first = inputs.first().map(|part| (part.meta().tier, part.meta().layout));
+        outcome.written = match first.unwrap_or_default() {
+            (_, Layout::Samples) => merge_samples(&inputs, &windows, &spec, &mut next_id, pause)?,
+            (tier, Layout::Records) => {
+                if !tier.is_raw() {
+                    // Deletes are taken in by patches, which are among the inputs.
+                    let known = inputs.iter().map(|part| part.meta().tombstones).max();
+                    spec.tombstones = known.max(last_purged).unwrap_or(0);
+                }
+                let hides = hides_others(&inputs, &windows, view);
+                let mut merge = |keep_empty| {
+                    merge_records(&inputs, &windows, &spec, keep_empty, &mut next_id, pause)
+                };
+                match merge(hides)? {
+                    // The window is accounted for, whatever is left in it.
+                    none if none.is_empty() && !tier.is_raw() => merge(true)?,
+                    written => written,
+                }
+            }
+        };
+        Ok(outcome)
     }
 
-    /// The windows of a merge's parts: those of the inputs, cut by how densely samples stand now.
+    /// The series that the parts of a tier and of finer ones hold about the window.
+    fn series_within(
+        &self,
+        view: &View,
+        tier: Tier,
+        window: TimeRange,
+    ) -> Vec<(SeriesId, Arc<Series>)> {
+        let near = view.parts.iter().map(|part| (part, part.meta())).filter(|(_, meta)| {
+            meta.tier <= tier && meta.window.start < window.end && window.start < meta.window.end
+        });
+        let ids: RoaringBitmap =
+            near.flat_map(|(part, _)| part.series_ids()).map(|id| id.0).collect();
+        let ids = ids.into_iter().map(SeriesId);
+        ids.filter_map(|id| Some((id, self.index.series(id)?))).collect()
+    }
+
+    /// The windows of what a merge writes: of samples those of the inputs, cut by how densely they
+    /// stand now; of a tier's records one that spans all of theirs.
     fn windows_of(
         &self,
         inputs: &[Arc<Part>],
@@ -275,6 +324,11 @@ impl Shared {
     ) -> Result<Vec<TimeRange>> {
         let partition_ns = view.catalog.partition_ns;
         let mut windows: Vec<TimeRange> = inputs.iter().map(|part| part.meta().window).collect();
+        if inputs.iter().any(|part| !part.meta().tier.is_raw()) {
+            let start = windows.iter().map(|window| window.start).min().unwrap_or_default();
+            let end = windows.iter().map(|window| window.end).max().unwrap_or_default();
+            return Ok(vec![TimeRange::new(start, end)]);
+        }
         windows.sort_unstable_by_key(|window| (window.start, window.end));
         windows.dedup();
         let longest = windows.iter().map(partition::length).max().unwrap_or(0);
@@ -285,13 +339,6 @@ impl Shared {
         }
         let timelines = timelines(inputs, &self.index, partition_ns, pause)?;
         Ok(partition::resplit(&windows, &timelines, partition_ns))
-    }
-
-    fn compacted_limits(&self) -> SegmentLimits {
-        SegmentLimits {
-            chunk_samples_max: self.options.compacted_chunk_samples_max,
-            segment_bytes_target: self.options.segment_bytes_target,
-        }
     }
 
     /// Has the catalog name what a task wrote, in place of what it replaces. Where a part that it
@@ -340,6 +387,23 @@ impl Shared {
         let id = name.parse().ok()?;
         (part::directory_name(id) == name).then_some(id)
     }
+}
+
+/// Whether other parts of the inputs' tier stay that lie below one of them, so that a record which
+/// says that its bucket became empty still has something to hide.
+fn hides_others(inputs: &[Arc<Part>], windows: &[TimeRange], view: &View) -> bool {
+    let order = |part: &Part| (part.meta().rank, part.meta().tombstones, part.meta().id);
+    let highest = inputs.iter().map(|part| order(part)).max();
+    let tier = inputs.first().map(|part| part.meta().tier);
+    let id = |part: &Part| part.meta().id;
+    view.parts.iter().any(|other| {
+        let TimeRange { start, end } = other.meta().window;
+        Some(other.meta().tier) == tier
+            && other.meta().layout == Layout::Records
+            && inputs.iter().all(|input| id(input) != id(other))
+            && Some(order(other)) < highest
+            && windows.iter().any(|window| start < window.end && window.start < end)
+    })
 }
 
 /// The parts of these ids, in their order; `None` where one has gone.
