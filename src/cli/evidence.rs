@@ -144,7 +144,9 @@ pub(super) fn to_json(evidence: &Evidence) -> Value {
     };
     let gap = |gap: &Gap| {
         let mut value = ends(gap.range);
-        value["tier"] = json!(gap.tier.to_string());
+        if let Some(fields) = value.as_object_mut() {
+            fields.insert("tier".to_owned(), json!(gap.tier.to_string()));
+        }
         value
     };
     let losses = evidence.losses.as_ref().map(|losses| {
