@@ -13,8 +13,12 @@ const MINUTE: i64 = 60_000_000_000;
 const SERVICES: [&str; 8] =
     ["checkout", "search", "catalog", "payments", "login", "media", "mail", "reports"];
 
-/// The series of an instance: metric, label beside service and instance, kind, unit, help.
-const PANEL: [(&str, Option<(&str, &str)>, MetricKind, &str, &str); 10] = {
+/// A series of an instance: metric, label beside service and instance, kind, unit, help.
+type Row =
+    (&'static str, Option<(&'static str, &'static str)>, MetricKind, &'static str, &'static str);
+
+/// What an instance shows.
+const PANEL: [Row; 10] = {
     use MetricKind::{Counter, Gauge};
     [
         ("http_requests_total", Some(("code", "200")), Counter, "", "Requests answered"),

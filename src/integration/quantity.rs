@@ -49,8 +49,8 @@ impl fmt::Display for Length {
             (nanos / 1_000 % 1_000, "us"),
             (nanos % 1_000, "ns"),
         ];
-        let told = pieces.into_iter().filter(|(amount, _)| *amount > 0);
-        told.map(|(amount, unit)| write!(f, "{amount}{unit}")).collect()
+        let mut told = pieces.into_iter().filter(|(amount, _)| *amount > 0);
+        told.try_for_each(|(amount, unit)| write!(f, "{amount}{unit}"))
     }
 }
 
