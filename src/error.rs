@@ -122,6 +122,16 @@ pub enum Error {
         /// Free bytes the guard keeps.
         required_bytes: u64,
     },
+    /// The store has used up its byte budget, and nothing more can be dropped to make room.
+    #[error("{} takes {bytes} bytes of {bytes_max}, and nothing can be dropped", path.display())]
+    OverBudget {
+        /// The store directory.
+        path: PathBuf,
+        /// Bytes it takes, what is kept free for log and freeze included.
+        bytes: u64,
+        /// [`Policy::bytes_max`](crate::options::Policy).
+        bytes_max: u64,
+    },
     /// The engine was closed.
     #[error("the engine is closed")]
     Closed,
@@ -226,7 +236,10 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Io { .. } | Self::Store { .. } | Self::DiskFull { .. } => ErrorKind::Io,
+            Self::Io { .. }
+            | Self::Store { .. }
+            | Self::DiskFull { .. }
+            | Self::OverBudget { .. } => ErrorKind::Io,
             Self::Corrupt { .. } => ErrorKind::Corrupt,
             Self::Locked { .. } => ErrorKind::Locked,
             Self::ReadOnly { .. } => ErrorKind::ReadOnly,

@@ -36,6 +36,8 @@ pub mod options;
 
 pub mod query;
 
+pub mod retention;
+
 pub mod compaction;
 
 pub mod engine;

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The rooms in layer order: a room imports only rooms that stand before it.
-const ROOMS: [&str; 19] = [
+const ROOMS: [&str; 20] = [
     "time",
     "error",
     "model",
@@ -22,6 +22,7 @@ const ROOMS: [&str; 19] = [
     "catalog",
     "options",
     "query",
+    "retention",
     "compaction",
     "engine",
     "integration",

@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use icecore::aggregate::{Distribution, Sketch};
 use icecore::catalog::{CATALOG_FILE, Catalog, PartEntry, save};
 use icecore::codec::bytes::FRAME_OVERHEAD_BYTES;
 use icecore::aggregate::{Partial, Sketch};
@@ -243,10 +244,18 @@ fn log() -> Result<()> {
     writer.declare_group(9, &[first, second])?;
     writer.push_scrape(9, -2, &[1.5, -0.0])?;
     writer.push_column(first, &[10, 20, 29], &[1.0, f64::INFINITY, 3.0])?;
+    let sketch = Sketch::of(&[0.5, 1.0, 7.0]);
+    if let Some(observed) = Distribution::from_parts(sketch, 8.5, 0.5, 7.0) {
+        writer.push_distribution(second, 10, &observed)?;
+    }
     writer.write_group()?;
     writer.sync()?;
     let frame = fs.content(&file);
     writer.push_column(second, &[0], &[0.0])?;
+    let sketch = Sketch::of(&[0.0, 1.5, 2.0, -1e-9]);
+    if let Some(observed) = Distribution::from_parts(sketch, 3.5, -1e-9, 2.0) {
+        writer.push_distribution(first, -2, &observed)?;
+    }
     writer.write_group()?;
     let file = fs.content(&file);
     // Shapes as in `fuzz_targets/log.rs`: bare file, frames behind a header, records in a frame.
@@ -258,7 +267,7 @@ fn log() -> Result<()> {
         ("records", 6, &frame[header + 36..]),
         ("followed_records", 7, &frame[header + 36..]),
     ] {
-        put("log", name, &[&[shape, 2], bytes].concat());
+        put("log", name, &[&[shape, 3], bytes].concat());
     }
     Ok(())
 }

@@ -48,10 +48,11 @@ impl Accumulator {
     /// The aggregate of nothing.
     pub const EMPTY: Self = Self { partial: Partial::EMPTY, mean: 0.0, deviations: 0.0 };
 
-    /// From a chunk's statistics, which hold no moments.
+    /// From a chunk's statistics or a record, which hold no moments: the deviation is not known,
+    /// and NaN, unless there are no samples.
     #[must_use]
     pub const fn of_partial(partial: Partial) -> Self {
-        Self { partial, mean: 0.0, deviations: 0.0 }
+        Self { partial, mean: f64::NAN, deviations: f64::NAN }
     }
 
     /// The aggregate of a run of samples of one series: `timestamps` and `values` of equal

@@ -2,10 +2,12 @@
 //!
 //! Owns: [`Partial`], which is a chunk's statistics, a tier's record and a query task's result;
 //! [`Accumulator`], a `Partial` with the second moment beside it for the time of one query;
-//! [`Function`], what a finished aggregate answers; exact quantiles.
+//! [`Function`], what a finished aggregate answers; exact quantiles; [`Sketch`] for bounded ones, and
+//! [`Distribution`], which is observations summed up before they come in.
 //! Does not own: which samples are folded into them (`segment`, `query`).
 
 mod accumulator;
+mod distribution;
 mod function;
 mod lanes;
 mod partial;
@@ -13,6 +15,7 @@ mod quantile;
 mod sketch;
 
 pub use accumulator::{Accumulator, Needs};
+pub use distribution::Distribution;
 pub use function::Function;
 pub use partial::Partial;
 pub use quantile::quantile;

@@ -10,6 +10,13 @@ pub const SKETCH_BINS_MAX: usize = 2048;
 /// The ratio of a bin's ends, `(1 + error) / (1 - error)`.
 const GAMMA: f64 = (1.0 + SKETCH_RELATIVE_ERROR) / (1.0 - SKETCH_RELATIVE_ERROR);
 
+/// `ln γ`, which is `2 artanh(error)`: its series, exact to the last bit after five terms.
+const LN_GAMMA: f64 = {
+    let (error, square) = (SKETCH_RELATIVE_ERROR, SKETCH_RELATIVE_ERROR * SKETCH_RELATIVE_ERROR);
+    let rest = square * (1.0 / 3.0 + square * (1.0 / 5.0 + square * (1.0 / 7.0 + square / 9.0)));
+    2.0 * error * (1.0 + rest)
+};
+
 /// A bin of a [`Sketch`]: how many values of magnitude `γ^(index-1) < |v| <= γ^index` there were,
 /// with `γ = 101/99`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,12 +28,28 @@ pub struct Bin {
 }
 
 /// DDSketch (Masson, Rim and Lee, "DDSketch: a fast and fully-mergeable quantile sketch with
-/// relative-error guarantees", VLDB 2019) of a fixed relative error of 1 %, so that all sketches
-/// merge: merging adds bin counts, and is the same whatever the order as long as no bins had to be
-/// joined.
+/// relative-error guarantees", VLDB 2019, section 2: bins of logarithmic width, the lowest joined
+/// beyond a number of them, a second set for negative values) of a fixed relative error of 1 %, so
+/// that all sketches merge.
+///
+/// A sketch depends on what was recorded and on nothing else: merging adds bin counts, and gives
+/// the same sketch whatever the order and grouping, also where bins had to be joined.
 ///
 /// NaNs (stale markers among them) are left out. Magnitudes below `f64::MIN_POSITIVE` count as
 /// zero, infinities as `f64::MAX` of their sign.
+///
+/// ```
+/// use icecore::aggregate::Sketch;
+///
+/// let latencies: Vec<f64> = (1..=1000).map(f64::from).collect();
+/// let (first, second) = latencies.split_at(300);
+/// let mut sketch = Sketch::of(first);
+/// sketch.merge(&Sketch::of(second));
+/// assert_eq!(sketch, Sketch::of(&latencies));
+/// assert_eq!(sketch.count(), 1000);
+/// let p99 = sketch.quantile(0.99);
+/// assert!((p99 / 990.0 - 1.0).abs() <= 0.01);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Sketch {
     zero: u64,
@@ -85,16 +108,17 @@ impl Sketch {
     /// The number of the bin that holds this magnitude, at least `f64::MIN_POSITIVE`.
     #[must_use]
     pub fn index_of(magnitude: f64) -> i32 {
-        (magnitude.min(f64::MAX).ln() / GAMMA.ln()).ceil() as i32
+        (magnitude.min(f64::MAX).ln() * (1.0 / LN_GAMMA)).ceil() as i32
     }
 
-    /// The magnitude that stands for a bin: within 1 % of every value in it.
+    /// The magnitude that stands for a bin, `2 γ^index / (γ + 1)`: within 1 % of every value in it.
+    /// Finite, though the topmost bin reaches beyond `f64::MAX`.
     #[must_use]
     pub fn value_of(index: i32) -> f64 {
-        2.0 * (f64::from(index) * GAMMA.ln()).exp() / (1.0 + GAMMA)
+        ((f64::from(index) * LN_GAMMA).exp() * (2.0 / (1.0 + GAMMA))).min(f64::MAX)
     }
 
-    /// Adds what another sketch holds.
+    /// Adds what another sketch holds. Cost: the bins of both; no memory where none is new.
     pub fn merge(&mut self, other: &Self) {
         self.zero = self.zero.saturating_add(other.zero);
         merge_bins(&mut self.positive, &other.positive);
@@ -132,12 +156,24 @@ impl Sketch {
         self.zero == 0 && self.positive.is_empty() && self.negative.is_empty()
     }
 
+    /// Its bins of either sign together.
+    #[must_use]
+    pub fn bins(&self) -> usize {
+        self.positive.len() + self.negative.len()
+    }
+
+    /// Bytes of its bins.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        (self.positive.capacity() + self.negative.capacity()) * size_of::<Bin>()
+    }
+
     /// The quantile `0 <= q <= 1`: within 1 % of the value of rank `q · (n - 1)`, rounded down,
     /// among all that were recorded. NaN of an empty sketch.
     #[must_use]
     pub fn quantile(&self, q: f64) -> f64 {
         let Some(last) = self.count().checked_sub(1) else { return f64::NAN };
-        let rank = (q.clamp(0.0, 1.0) * last as f64) as u64;
+        // `last as f64` may round up.
+        let rank = ((q.clamp(0.0, 1.0) * last as f64) as u64).min(last);
         let negative =
             self.negative.iter().rev().map(|bin| (-Self::value_of(bin.index), bin.count));
         let positive = self.positive.iter().map(|bin| (Self::value_of(bin.index), bin.count));
@@ -152,30 +188,47 @@ impl Sketch {
     }
 }
 
+/// Adds `others` to `bins`, both ascending, in place: from the highest down, into the room that
+/// the new ones need.
 fn merge_bins(bins: &mut Vec<Bin>, others: &[Bin]) {
-    if others.is_empty() {
-        return;
-    }
-    let ours = std::mem::take(bins);
-    bins.reserve(ours.len() + others.len());
-    let (mut ours, mut others) = (ours.into_iter().peekable(), others.iter().copied().peekable());
-    loop {
-        let next = match (ours.peek(), others.peek()) {
-            (Some(a), Some(b)) if a.index == b.index => {
-                let count = a.count.saturating_add(b.count);
-                let index = a.index;
-                ours.next();
-                others.next();
-                Some(Bin { index, count })
+    let mut read = bins.len();
+    let mut write = read + new_bins(bins, others);
+    bins.resize(write, Bin { index: 0, count: 0 });
+    let mut others = others.iter().rev().copied().peekable();
+    // Below the last of the others everything stands in its place already.
+    while let Some(&other) = others.peek() {
+        let ours = read.checked_sub(1).and_then(|at| bins.get(at)).copied();
+        let next = match ours {
+            Some(ours) if ours.index > other.index => {
+                read -= 1;
+                ours
             }
-            (Some(a), Some(b)) if a.index > b.index => others.next(),
-            (Some(_), _) => ours.next(),
-            (None, _) => others.next(),
+            Some(ours) if ours.index == other.index => {
+                read -= 1;
+                others.next();
+                Bin { count: ours.count.saturating_add(other.count), ..ours }
+            }
+            _ => {
+                others.next();
+                other
+            }
         };
-        let Some(bin) = next else { break };
-        bins.push(bin);
+        write -= 1;
+        if let Some(slot) = bins.get_mut(write) {
+            *slot = next;
+        }
     }
     join_lowest(bins);
+}
+
+/// How many of `others` are not among `bins`.
+fn new_bins(bins: &[Bin], others: &[Bin]) -> usize {
+    let mut ours = bins.iter().map(|bin| bin.index).peekable();
+    let is_new = |other: &&Bin| {
+        while ours.next_if(|&index| index < other.index).is_some() {}
+        ours.peek() != Some(&other.index)
+    };
+    others.iter().filter(is_new).count()
 }
 
 /// Joins the lowest bins until there are not too many.
@@ -191,14 +244,63 @@ fn join_lowest(bins: &mut Vec<Bin>) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// Every quantile stands within 1 % (and the rounding of the logarithm) of the exact value:
+    /// that of rank `q · (n - 1)`, rounded down.
+    fn check_quantiles(values: &[f64]) {
+        let sketch = Sketch::of(values);
+        assert_eq!(sketch.count(), values.len() as u64);
+        let mut sorted = values.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        for step in 0..=1000 {
+            let q = f64::from(step) / 1000.0;
+            let expected = sorted[(q * (values.len() - 1) as f64) as usize];
+            let found = sketch.quantile(q);
+            let error = (found - expected).abs();
+            assert!(error <= (0.01 + 1e-9) * expected.abs(), "q {q}: {found}, exact {expected}");
+        }
+    }
+
+    /// Uniform in (0, 1], a fixed sequence.
+    fn uniform(count: usize) -> impl Iterator<Item = f64> {
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        std::iter::repeat_with(move || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            ((state >> 11) + 1) as f64 / (1_u64 << 53) as f64
+        })
+        .take(count)
+    }
+
+    fn log_normal(count: usize) -> Vec<f64> {
+        let uniform: Vec<f64> = uniform(2 * count).collect();
+        let pairs = uniform.chunks_exact(2);
+        let normal =
+            pairs.map(|u| (-2.0 * u[0].ln()).sqrt() * (std::f64::consts::TAU * u[1]).cos());
+        normal.map(|z| (1.5 * z - 6.0).exp()).collect()
+    }
+
+    #[test]
+    fn ln_gamma_is_the_logarithm_of_gamma() {
+        assert!((LN_GAMMA / GAMMA.ln() - 1.0).abs() < 1e-14, "{LN_GAMMA}");
+    }
 
     #[test]
     fn every_bin_stands_within_one_per_cent_of_its_values() {
-        for exponent in -3000..3000 {
-            let value = 10_f64.powf(f64::from(exponent) / 10.0);
+        let decades = (-3079..3083).map(|exponent| 10_f64.powf(f64::from(exponent) / 10.0));
+        for value in decades.chain([f64::MIN_POSITIVE, f64::MAX, 1.0]) {
             let near = Sketch::value_of(Sketch::index_of(value));
             assert!((near / value - 1.0).abs() <= 0.01 + 1e-9, "{value} {near}");
+        }
+    }
+
+    #[test]
+    fn every_bin_holds_the_value_that_stands_for_it() {
+        let (lowest, highest) = (Sketch::index_of(f64::MIN_POSITIVE), Sketch::index_of(f64::MAX));
+        for index in lowest..=highest {
+            assert_eq!(Sketch::index_of(Sketch::value_of(index)), index);
         }
     }
 
@@ -211,5 +313,89 @@ mod tests {
             assert!((found - expected).abs() <= 0.01 * f64::abs(expected), "{q} {found}");
         }
         assert!(Sketch::default().quantile(0.5).is_nan());
+    }
+
+    #[test]
+    fn quantiles_of_known_distributions_hold_their_bound() {
+        check_quantiles(&log_normal(20_000));
+        check_quantiles(&log_normal(20_000).iter().map(|value| -value).collect::<Vec<_>>());
+        check_quantiles(&uniform(20_000).map(|u| 2000.0 * u - 700.0).collect::<Vec<_>>());
+        let bimodal = uniform(20_000).map(|u| if u < 0.9 { 1e-3 + u * 1e-4 } else { 5.0 + u });
+        check_quantiles(&bimodal.collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn counts_at_their_end_saturate_and_still_answer() {
+        let mut sketch = Sketch::default();
+        sketch.record(1.0, u64::MAX);
+        sketch.record(2.0, 5);
+        assert_eq!(sketch.count(), u64::MAX);
+        assert!((sketch.quantile(1.0) - 1.0).abs() <= 0.01);
+        let mut large = Sketch::of(&[3.0]);
+        large.record(3.0, (1 << 53) + 1);
+        assert!((large.quantile(1.0) / 3.0 - 1.0).abs() <= 0.01);
+    }
+
+    fn finite() -> impl Strategy<Value = f64> {
+        prop_oneof![
+            4 => any::<u64>().prop_map(f64::from_bits).prop_filter("finite", |v| v.is_finite()),
+            4 => -1e6..1e6_f64,
+            1 => Just(0.0),
+            1 => Just(-0.0),
+        ]
+    }
+
+    fn values() -> impl Strategy<Value = Vec<f64>> {
+        prop::collection::vec(finite(), 0..200)
+    }
+
+    /// More bins than a sketch keeps: 4,000 of them, in any part.
+    fn many_bins() -> impl Strategy<Value = Sketch> {
+        let bins = prop::collection::btree_map(-2000..2000_i32, 1..u64::MAX >> 3, 0..3000);
+        bins.prop_map(|bins| {
+            let mut sketch = Sketch::default();
+            for (index, count) in bins {
+                sketch.record(Sketch::value_of(index), count);
+            }
+            sketch
+        })
+    }
+
+    fn merged(sketches: &[&Sketch]) -> Sketch {
+        let mut all = Sketch::default();
+        sketches.iter().for_each(|sketch| all.merge(sketch));
+        all
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn quantiles_of_any_values_hold_their_bound(values in values()) {
+            prop_assume!(!values.is_empty());
+            let tiny = |v: &f64| if v.abs() < f64::MIN_POSITIVE { 0.0 } else { *v };
+            check_quantiles(&values.iter().map(tiny).collect::<Vec<_>>());
+        }
+
+        #[test]
+        fn a_merge_is_the_sketch_of_all_values(a in values(), b in values(), c in values()) {
+            let [x, y, z] = [&a, &b, &c].map(|values| Sketch::of(values));
+            let all = Sketch::of(&[a, b, c].concat());
+            prop_assert_eq!(&merged(&[&x, &y, &z]), &all);
+            prop_assert_eq!(&merged(&[&z, &x, &y]), &all);
+            prop_assert_eq!(&merged(&[&x, &merged(&[&y, &z])]), &all);
+            prop_assert!(Sketch::from_bins(all.zero, all.positive.clone(), all.negative).is_some());
+        }
+
+        /// Also where bins are joined and counts reach their end.
+        #[test]
+        fn the_order_of_merges_does_not_matter(a in many_bins(), b in many_bins(), c in many_bins()) {
+            let all = merged(&[&a, &b, &c]);
+            prop_assert!(all.positive.len() <= SKETCH_BINS_MAX);
+            prop_assert_eq!(&merged(&[&c, &b, &a]), &all);
+            prop_assert_eq!(&merged(&[&a, &merged(&[&c, &b])]), &all);
+            let count = [&a, &b, &c].iter().fold(0, |sum, s| s.count().saturating_add(sum));
+            prop_assert_eq!(all.count(), count);
+        }
     }
 }

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::fs::{Fs, read_file};
-use crate::part::Layout;
+use crate::part::{Layout, PartMeta};
 use crate::time::{Tier, TimeRange, Timestamp};
 
 /// The catalog's name in the store directory.
@@ -55,12 +55,13 @@ pub struct Tombstone {
 }
 
 impl Tombstone {
-    /// Whether the part may hold samples that this deletes (its series were not looked at).
+    /// Whether the part may hold samples that this deletes (its series were not looked at). A tier's
+    /// record stands for all of its bucket.
     #[must_use]
     pub fn may_affect(&self, part: &PartEntry) -> bool {
-        part.rank <= self.rank
-            && part.tombstones < self.id
-            && self.range.overlaps(part.first, part.last)
+        let bucket = part.tier.floor(part.last).0.saturating_add(part.tier.nanos());
+        let last = part.last.max(Timestamp(bucket.saturating_sub(1)));
+        part.rank <= self.rank && part.tombstones < self.id && self.range.overlaps(part.first, last)
     }
 }
 
@@ -98,6 +99,30 @@ pub struct PartEntry {
     pub layout: Layout,
     /// The id of the last tombstone whose samples were left out when it was written.
     pub tombstones: u64,
+}
+
+impl PartEntry {
+    /// What the catalog keeps of a sealed part whose directory takes `bytes`.
+    #[must_use]
+    pub fn of(meta: &PartMeta, bytes: u64) -> Self {
+        Self {
+            id: meta.id,
+            rank: meta.rank,
+            window: meta.window,
+            first: meta.first,
+            last: meta.last,
+            samples: meta.samples,
+            series: meta.series,
+            // A segment holds at least one chunk of at most 2^32 series' samples: far fewer.
+            segments: u32::try_from(meta.segments.len()).unwrap_or(u32::MAX),
+            bytes,
+            meta_crc: meta.meta_crc,
+            store: meta.store as u8,
+            tier: meta.tier,
+            layout: meta.layout,
+            tombstones: meta.tombstones,
+        }
+    }
 }
 
 impl Catalog {
@@ -212,7 +237,8 @@ impl Catalog {
                 return Err(format!("part {id} left out a tombstone that is to come"));
             }
             let aligned = |t: Timestamp| part.tier.floor(t) == t;
-            if !part.tier.is_raw() && !(aligned(part.window.start) && aligned(part.window.end)) {
+            let whole = aligned(part.window.start) && aligned(part.window.end);
+            if !part.tier.is_raw() && !whole {
                 return Err(format!("part {id} accounts for a piece of a bucket"));
             }
             if part.samples == 0 || part.series == 0 || part.segments == 0 {

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use jiff::{Span, SpanRelativeTo};
-
 use super::Failure;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::integration::notation::parse_timestamp;
+use crate::integration::quantity::parse_duration;
 use crate::time::{TimeRange, Timestamp};
 
 /// A point in time, absolute or relative to now.
@@ -47,12 +46,10 @@ pub(super) fn when(text: &str) -> Result<When, String> {
     })
 }
 
-/// Reads `500ms`, `1m`, `1h30m`, `2d`, `1w`: days of 24 hours, nothing longer than weeks.
+/// Reads `500ms`, `1m`, `1h30m`, `2d`, `1w`, `1y`: days of 24 hours, years of 365 days.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let expected = || format!("{text:?} is no duration such as 500ms, 90s, 1m, 1h30m, 2d");
-    let span: Span = text.parse().map_err(|_| expected())?;
-    let length = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| expected())?;
-    let length = Duration::try_from(length).map_err(|_| expected())?;
+    let expected = || format!("{text:?} is no duration such as 500ms, 90s, 1m, 1h30m, 2d, 1y");
+    let length = parse_duration(text).ok_or_else(expected)?;
     if length.is_zero() { Err("must be longer than 0".to_owned()) } else { Ok(length) }
 }
 
@@ -133,7 +130,8 @@ mod tests {
         assert_eq!(seconds("1h30m"), Ok(5_400.0));
         assert_eq!(seconds("500ms"), Ok(0.5));
         assert_eq!(seconds("1w"), Ok(604_800.0));
-        for text in ["", "1", "m", "-1m", "0s", "1 fortnight", "1y", "1mo"] {
+        assert_eq!(seconds("1y"), Ok(31_536_000.0));
+        for text in ["", "1", "m", "-1m", "0s", "1 fortnight", "1mo"] {
             assert!(duration(text).is_err(), "{text:?} was read");
         }
     }

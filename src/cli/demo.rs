@@ -10,7 +10,7 @@ use serde_json::json;
 use super::import::{CountedRead, Importer, Report};
 use super::input::{self, Format, Reading};
 use super::screen::Screen;
-use super::{Failure, figures, open_to_read, query};
+use super::{Failure, figures, new_directory, open_to_read, query};
 use crate::engine::Engine;
 use crate::model::Selector;
 use crate::query::{Answer, Function, Grouping, Request};
@@ -59,10 +59,7 @@ impl Demo {
     }
 
     fn run_in(&self, db: &Path, screen: &mut Screen) -> Result<(), Failure> {
-        if db.exists() && std::fs::read_dir(db).is_ok_and(|mut entries| entries.next().is_some()) {
-            let message = format!("{} is not empty; the demo wants a new directory", db.display());
-            return Err(Failure::Usage(message));
-        }
+        new_directory(db)?;
         let (text_bytes, report) = import(db)?;
         let began = Instant::now();
         let engine = open_to_read(db)?;
@@ -156,8 +153,8 @@ impl Seen {
         screen.line(format!(
             "\nAnswered in {}: {} series, {} samples decoded.",
             figures::length(self.query),
-            figures::count(self.answer.work.series),
-            figures::count(self.answer.work.samples_decoded),
+            figures::count(self.answer.evidence.series),
+            figures::count(self.answer.evidence.samples_decoded),
         ))?;
         screen.line(format!(
             "Verified in {}: {} chunks, {} samples, every checksum and statistic.",

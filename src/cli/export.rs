@@ -8,6 +8,7 @@ use clap::ValueEnum;
 use serde_json::{Value, json};
 
 use super::arguments::Between;
+use super::parquet::{self, Contents, contents};
 use super::screen::Screen;
 use super::{Failure, StoreArguments, figures, open_to_read};
 use crate::engine::Engine;
@@ -17,19 +18,26 @@ use crate::integration::exposition::ExpositionWriter;
 use crate::integration::jsonl::JsonlWriter;
 use crate::model::{Metadata, Selector, Series};
 use crate::query::{Limits, SampleRequest};
-use crate::time::TimeRange;
+use crate::time::{Tier, TimeRange};
 
-/// Write samples as text, which imports to the same store
+/// Write samples as text, which imports to the same store, or as Parquet for other tools
 ///
 /// jsonl is exact to the last bit and keeps kinds, units and help; csv is exact and keeps none of
 /// these; prometheus holds whole milliseconds only (other timestamps are refused), leaves stale
-/// markers out and counts both them and NaN payloads lost.
+/// markers out and counts both them and NaN payloads lost. parquet writes one FILE.parquet, or a new
+/// directory partitioned as DuckDB, pandas and Spark read it (tier=raw/date=2026-11-23/...), of
+/// samples or of a tier's records; each file is read back and compared before it gets its name.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   icecore export --db history > everything.jsonl
   icecore export --db history 'node_load1' --format csv --from now-1h
-  icecore export --db history --output history.jsonl.zst")]
+  icecore export --db history --output history.jsonl.zst
+  icecore export --db history --format parquet --output lake
+  icecore export --db history --format parquet --tier 1h --output hours.parquet 'node_load1'
+
+  duckdb -c \"SELECT labels['mode'], avg(value) FROM read_parquet('lake/tier=raw/*/*.parquet')
+             WHERE metric = 'cpu_seconds_total' AND date = '2026-11-23' GROUP BY ALL\"")]
 pub(super) struct Export {
     #[command(flatten)]
     store: StoreArguments,
@@ -40,12 +48,17 @@ pub(super) struct Export {
     /// What to write
     #[arg(long, value_enum, default_value = "jsonl")]
     format: Format,
-    /// File to write, compressed where it ends in .gz or .zst; - is stdout
+    /// What parquet holds: raw, raw-distributions, or a tier such as 1m or 1h [default: raw, and of
+    /// a directory raw-distributions too]
+    #[arg(long, value_name = "TIER", value_parser = contents)]
+    tier: Option<Contents>,
+    /// File to write, compressed where it ends in .gz or .zst; - is stdout; for parquet a file that
+    /// ends in .parquet, or a directory
     #[arg(long, short, value_name = "FILE", default_value = "-")]
     output: PathBuf,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
     /// Prometheus text with HELP and TYPE, timestamps in milliseconds
     Prometheus,
@@ -53,6 +66,8 @@ enum Format {
     Csv,
     /// A JSON object a line, many samples of one series each
     Jsonl,
+    /// Columns for DuckDB, pandas, Spark
+    Parquet,
 }
 
 /// What an export wrote.
@@ -73,6 +88,13 @@ impl Export {
         let engine = open_to_read(&self.store.db)?;
         let range = self.between.resolve(&engine)?;
         let to_stdout = self.output.as_os_str() == "-";
+        if self.format == Format::Parquet && !to_stdout {
+            return self.run_parquet(&engine, &selector, range, screen);
+        }
+        if self.tier.is_some_and(|tier| tier != Contents::Samples) {
+            let message = "tiers are written with --format parquet --output FILE".to_owned();
+            return Err(Failure::Usage(message));
+        }
         let report = if to_stdout {
             self.write(&engine, &selector, range, screen.writer()).map(|(report, _)| report)?
         } else {
@@ -88,6 +110,42 @@ impl Export {
             }
         } else {
             screen.line(text)?;
+        }
+        Ok(())
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "figures for people")]
+    fn run_parquet(
+        &self,
+        engine: &Engine,
+        selector: &Selector,
+        range: Option<TimeRange>,
+        screen: &mut Screen,
+    ) -> Result<(), Failure> {
+        let to_file = self.output.extension().is_some_and(|extension| extension == "parquet");
+        let raw = [Contents::Samples, Contents::Records(Tier::RAW)];
+        let all = match &self.tier {
+            Some(tier) => std::slice::from_ref(tier),
+            None if to_file => &raw[..1],
+            None => &raw,
+        };
+        let exported = match range {
+            Some(range) => parquet::Export { engine, selector, range }.write(all, &self.output)?,
+            None => parquet::Exported::default(),
+        };
+        let parquet::Exported { rows, series, files, bytes } = exported;
+        let series = series.len() as u64;
+        if self.store.json {
+            let report = json!({ "rows": rows, "series": series, "files": files, "bytes": bytes });
+            screen.json(&report)?;
+        } else {
+            screen.line(format!(
+                "{} rows of {} series in {} files, {}",
+                figures::count(rows),
+                figures::count(series),
+                figures::count(files),
+                figures::bytes(bytes as f64),
+            ))?;
         }
         Ok(())
     }
@@ -128,6 +186,11 @@ impl Export {
             Format::Prometheus => Writer::Prometheus(ExpositionWriter::new(output)),
             Format::Csv => Writer::Csv(Box::new(CsvWriter::new(output)?)),
             Format::Jsonl => Writer::Jsonl(JsonlWriter::new(output)),
+            // What is no stdout has its own way.
+            Format::Parquet => {
+                let message = "parquet needs --output FILE.parquet or --output DIR".to_owned();
+                return Err(Failure::Usage(message));
+            }
         };
         let mut report = Report::default();
         let mut latest: Option<(std::sync::Arc<Series>, Metadata)> = None;

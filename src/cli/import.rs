@@ -10,10 +10,11 @@ use serde::Serialize;
 use super::arguments::{When, label, when};
 use super::input::{Format, Reading};
 use super::screen::Screen;
-use super::{Failure, StoreArguments, figures, input, open_to_import};
-use crate::engine::{Engine, Refusal, ScrapeHandle, SeriesHandle, Writer};
+use super::{Failure, StoreArguments, figures, import_options, input};
+use crate::engine::{Engine, Environment, Refusal, ScrapeHandle, SeriesHandle, Writer};
 use crate::integration::{Batch, SampleReader, Slot};
-use crate::model::Series;
+use crate::model::{Metadata, Series};
+use crate::options::Options;
 
 /// Bring Prometheus or OpenMetrics text, CSV or JSON lines into a store
 ///
@@ -130,18 +131,27 @@ impl Report {
 
 /// A store being imported into.
 pub(super) struct Importer {
-    engine: Engine,
-    writer: Writer,
+    pub(super) engine: Engine,
+    pub(super) writer: Writer,
     began: Instant,
     series: HashSet<u32>,
-    samples: u64,
+    /// Samples appended.
+    pub(super) samples: u64,
     rejected: BTreeMap<String, u64>,
 }
 
 impl Importer {
     pub(super) fn open(db: &Path) -> Result<Self, Failure> {
+        Self::open_in(db, import_options(), Environment::default())
+    }
+
+    pub(super) fn open_in(
+        db: &Path,
+        options: Options,
+        environment: Environment,
+    ) -> Result<Self, Failure> {
         let began = Instant::now();
-        let engine = open_to_import(db)?;
+        let engine = Engine::open_in(db, options, environment)?;
         let writer = engine.writer("import");
         let (series, rejected) = (HashSet::new(), BTreeMap::new());
         Ok(Self { engine, writer, began, series, samples: 0, rejected })
@@ -186,17 +196,29 @@ impl Importer {
     ) -> Result<(), Failure> {
         let known = resolved.handles.len();
         for declared in reader.declared().iter().skip(known) {
-            let handle =
-                self.writer.series(&declared.series, &declared.metadata).map_err(|refusal| {
-                    match refusal {
-                        Refusal::InvalidName(error) | Refusal::Unavailable(error) => error.into(),
-                        filtered @ Refusal::Filtered { .. } => Failure::Usage(filtered.to_string()),
-                    }
-                })?;
-            self.series.insert(handle.id().0);
-            resolved.handles.push(handle);
+            resolved.handles.push(self.series(&declared.series, &declared.metadata)?);
         }
         Ok(())
+    }
+
+    pub(super) fn series(
+        &mut self,
+        series: &Series,
+        metadata: &Metadata,
+    ) -> Result<SeriesHandle, Failure> {
+        let handle = self.writer.series(series, metadata).map_err(|refusal| match refusal {
+            Refusal::InvalidName(error) | Refusal::Unavailable(error) => error.into(),
+            filtered @ Refusal::Filtered { .. } => Failure::Usage(filtered.to_string()),
+        })?;
+        self.series.insert(handle.id().0);
+        Ok(handle)
+    }
+
+    /// Resolves series that will be written together.
+    pub(super) fn group(&mut self, series: &[(Series, Metadata)]) -> Result<ScrapeHandle, Failure> {
+        let resolved = series.iter().map(|(series, metadata)| self.series(series, metadata));
+        let handles = resolved.collect::<Result<Vec<_>, _>>()?;
+        Ok(self.writer.scrape_group(&handles))
     }
 
     /// Makes everything durable and says what it came to.

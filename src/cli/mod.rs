@@ -7,15 +7,23 @@
 
 mod arguments;
 mod chart;
+mod compact;
+mod delete;
 mod demo;
+mod evidence;
 mod export;
 mod figures;
+mod generate;
+mod history;
 mod import;
 mod input;
+mod parquet;
 mod progress;
 mod query;
+mod retain;
 mod screen;
 mod series;
+mod snapshot;
 mod stats;
 mod table;
 mod verify;
@@ -25,9 +33,11 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::catalog::CATALOG_FILE;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind};
-use crate::options::{GateOptions, Options};
+use crate::integration::policy;
+use crate::options::{Archive, GateOptions, Maintenance, Options, Policy};
 use screen::Screen;
 
 const EXIT_CODES: &str = "\
@@ -60,12 +70,18 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Demo(demo::Demo),
+    Generate(generate::Generate),
     Import(import::Import),
     Query(query::Query),
     Series(series::ListSeries),
     Stats(stats::ShowStats),
     Verify(verify::Verify),
     Export(export::Export),
+    Compact(compact::Compact),
+    Retain(retain::Retain),
+    Delete(delete::Delete),
+    Snapshot(snapshot::Snapshot),
+    Restore(snapshot::Restore),
 }
 
 /// The store that a command works on, and how it answers.
@@ -92,6 +108,8 @@ enum Failure {
     Output(std::io::Error),
     /// The store was looked at, and is damaged; said already.
     Damaged,
+    /// Not all could be done; said already.
+    Incomplete,
 }
 
 impl From<Error> for Failure {
@@ -116,6 +134,7 @@ impl Failure {
             Self::Output(error) if error.kind() == std::io::ErrorKind::BrokenPipe => 0,
             Self::Output(_) => 1,
             Self::Damaged => 3,
+            Self::Incomplete => 1,
             Self::Engine(error) => match error.kind() {
                 ErrorKind::Corrupt => 3,
                 ErrorKind::Invalid => 2,
@@ -132,7 +151,7 @@ impl Failure {
             Self::Output(error) if error.kind() == std::io::ErrorKind::BrokenPipe => None,
             Self::Output(error) => Some(format!("cannot write the answer: {error}")),
             Self::Engine(error) => Some(error.to_string()),
-            Self::Damaged => None,
+            Self::Damaged | Self::Incomplete => None,
         }
     }
 }
@@ -144,12 +163,18 @@ pub fn run() -> ExitCode {
     let mut screen = Screen::new();
     let ended = match arguments.command {
         Command::Demo(command) => command.run(&mut screen),
+        Command::Generate(command) => command.run(&mut screen),
         Command::Import(command) => command.run(&mut screen),
         Command::Query(command) => command.run(&mut screen),
         Command::Series(command) => command.run(&mut screen),
         Command::Stats(command) => command.run(&mut screen),
         Command::Verify(command) => command.run(&mut screen),
         Command::Export(command) => command.run(&mut screen),
+        Command::Compact(command) => command.run(&mut screen),
+        Command::Retain(command) => command.run(&mut screen),
+        Command::Delete(command) => command.run(&mut screen),
+        Command::Snapshot(command) => command.run(&mut screen),
+        Command::Restore(command) => command.run(&mut screen),
     };
     match ended.and_then(|()| Ok(screen.flush()?)) {
         Ok(()) => ExitCode::SUCCESS,
@@ -164,12 +189,51 @@ pub fn run() -> ExitCode {
 
 /// Opens a store that is there, for reading.
 fn open_to_read(db: &Path) -> Result<Engine, Failure> {
-    Ok(Engine::open(db, Options { read_only: true, self_metrics: None, ..Options::default() })?)
+    open_to_read_with(db, Policy::default())
 }
 
-/// Opens or creates a store to bring history into: samples of any age come in, and the engine
-/// adds none of its own.
-fn open_to_import(db: &Path) -> Result<Engine, Failure> {
+/// As [`open_to_read`], to ask what a policy means for it.
+fn open_to_read_with(db: &Path, policy: Policy) -> Result<Engine, Failure> {
+    let options = Options { read_only: true, self_metrics: None, policy, ..Options::default() };
+    Ok(Engine::open(db, options)?)
+}
+
+/// Opens a store that is there to work on what it holds, by hand.
+fn open_to_maintain(
+    db: &Path,
+    policy: Policy,
+    archive: Option<Archive>,
+) -> Result<Engine, Failure> {
+    // Opening would make a store of a directory that was never one.
+    if !db.join(CATALOG_FILE).exists() {
+        let missing = std::io::Error::new(std::io::ErrorKind::NotFound, "there is no catalog");
+        return Err(Error::io("open", db, missing).into());
+    }
+    let maintenance = Maintenance::ByHand;
+    Ok(Engine::open(db, Options { policy, archive, maintenance, ..import_options() })?)
+}
+
+/// How a store is opened to bring history into: samples of any age come in, and the engine adds
+/// none of its own.
+fn import_options() -> Options {
     let gate = GateOptions { past: None, future: None, ..GateOptions::default() };
-    Ok(Engine::open(db, Options { self_metrics: None, gate, ..Options::default() })?)
+    Options { self_metrics: None, gate, ..Options::default() }
+}
+
+/// The policy of a file, the default one where there is none.
+fn read_policy(file: Option<&Path>) -> Result<Policy, Failure> {
+    let Some(file) = file else { return Ok(Policy::default()) };
+    let name = file.display().to_string();
+    let text =
+        std::fs::read_to_string(file).map_err(|error| Failure::Input(name.clone(), error))?;
+    policy::parse(&text).map_err(|error| Failure::Usage(format!("{name}: {error}")))
+}
+
+/// Refuses a directory that holds something.
+fn new_directory(dir: &Path) -> Result<(), Failure> {
+    if std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some()) {
+        let message = format!("{} is not empty; this wants a new directory", dir.display());
+        return Err(Failure::Usage(message));
+    }
+    Ok(())
 }

@@ -8,11 +8,12 @@ use super::arguments::{Between, duration};
 use super::chart::{self, Curve};
 use super::screen::Screen;
 use super::table::Columns;
-use super::{Failure, StoreArguments, figures, open_to_read};
+use super::{Failure, StoreArguments, evidence, figures, open_to_read};
 use crate::engine::Engine;
 use crate::integration::notation::Rfc3339;
+use crate::integration::quantity::parse_tier;
 use crate::model::{MatchOp, Matcher, Selector};
-use crate::query::{Answer, Function, Group, GroupKey, Grouping, Limits, Request};
+use crate::query::{Answer, Function, Group, GroupKey, Grouping, Limits, Request, TierChoice};
 use crate::time::TimeRange;
 
 /// Windows that a chart of 80 columns shows well.
@@ -29,10 +30,11 @@ Examples:
   icecore query --db history node_load1
   icecore query --db history 'node_cpu_seconds_total{mode!=\"idle\"}' --agg rate --by mode --step 1m
   icecore query --db history 'node_disk_io_time_seconds_total' --from now-1h --agg rate,p99
+  icecore query --db history 'lake_query_seconds' --from now-1y --agg p99 --step 1d --explain
   icecore query --db history '{__name__=~\"node_memory_.*\"}' --agg last --json
 
-Functions: count, sum, avg, min, max, first, last, stddev, rate, increase, and exact quantiles
-(p50, p99, p99.9). rate and increase take falls of a counter as resets.")]
+Functions: count, sum, avg, min, max, first, last, stddev, rate, increase, and quantiles (p50, p99,
+p99.9), exact from samples, within 1 % from sketches. rate and increase take falls of a counter as resets.")]
 pub(super) struct Query {
     #[command(flatten)]
     store: StoreArguments,
@@ -52,6 +54,15 @@ pub(super) struct Query {
     /// Print every window
     #[arg(long)]
     windows: bool,
+    /// Which tier answers: the coarsest that does so exactly, raw, or one that is named: 1m, 1h
+    #[arg(long, value_name = "auto|raw|TIER", value_parser = tier, default_value = "auto")]
+    tier: TierChoice,
+    /// Show which tier answered which stretch of time, out of what
+    #[arg(long)]
+    explain: bool,
+    /// Answer with the groups that could be read in full where a limit is reached
+    #[arg(long)]
+    cut_short: bool,
     /// Give up after this long
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     deadline: Option<Duration>,
@@ -66,7 +77,9 @@ pub(super) struct Query {
 impl Query {
     pub(super) fn run(self, screen: &mut Screen) -> Result<(), Failure> {
         let selector = Selector::parse(&self.selector)?;
+        let began = Instant::now();
         let engine = open_to_read(&self.store.db)?;
+        let opened = began.elapsed();
         let Some(range) = self.between.resolve(&engine)? else {
             return self.nothing(screen);
         };
@@ -84,15 +97,18 @@ impl Query {
         } else {
             summary_table(screen, &answer)?;
         }
-        let work = answer.work;
-        screen.line(format!(
-            "\n{} series; {} chunks from statistics, {} decoded ({} samples); {}",
-            figures::count(work.series),
-            figures::count(work.chunks_from_statistics),
-            figures::count(work.chunks_decoded),
-            figures::count(work.samples_decoded),
-            figures::length(elapsed),
-        ))?;
+        screen.line("")?;
+        evidence::show(screen, &answer)?;
+        if self.explain {
+            evidence::explain(screen, &answer)?;
+            screen.line(format!(
+                "opened in {}, answered in {}",
+                figures::length(opened),
+                figures::length(elapsed)
+            ))?;
+        } else {
+            screen.line(format!("answered in {}", figures::length(elapsed)))?;
+        }
         Ok(())
     }
 
@@ -113,6 +129,8 @@ impl Query {
             step: Some(self.step.unwrap_or_else(|| round_step(range))),
             group_by,
             limits,
+            tier: self.tier,
+            cut_short: self.cut_short,
             deadline: self.deadline.map(|deadline| Instant::now() + deadline),
             ..Request::new(range, self.agg.clone())
         };
@@ -130,6 +148,17 @@ impl Query {
             screen.line("nothing is stored in that range")?;
         }
         Ok(())
+    }
+}
+
+/// `auto`, `raw`, or a tier by its resolution.
+fn tier(text: &str) -> Result<TierChoice, String> {
+    match text {
+        "auto" => Ok(TierChoice::Auto),
+        "raw" => Ok(TierChoice::Raw),
+        named => parse_tier(named)
+            .map(TierChoice::Only)
+            .ok_or_else(|| format!("{named:?} is none of auto, raw, 1m, 1h, ...")),
     }
 }
 
@@ -363,7 +392,10 @@ fn to_json(selector: &str, answer: &Answer, step: Option<Duration>) -> Value {
                     (function.clone(), values.iter().map(|&value| number(value)).collect())
                 })
                 .collect();
-            json!({ "labels": labels, "counts": group.counts, "values": values })
+            let covered = json!({ "least": group.covered.least, "mean": group.covered.mean });
+            json!({
+                "labels": labels, "covered": covered, "counts": group.counts, "values": values,
+            })
         })
         .collect();
     json!({
@@ -374,12 +406,7 @@ fn to_json(selector: &str, answer: &Answer, step: Option<Duration>) -> Value {
         "functions": functions,
         "windows": windows,
         "groups": groups,
-        "work": {
-            "series": answer.work.series,
-            "chunks_from_statistics": answer.work.chunks_from_statistics,
-            "chunks_decoded": answer.work.chunks_decoded,
-            "samples_decoded": answer.work.samples_decoded,
-        },
+        "evidence": evidence::to_json(&answer.evidence),
     })
 }
 

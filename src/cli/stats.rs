@@ -1,5 +1,7 @@
 //! `icecore stats`: what a store holds, and where its bytes go.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::screen::Screen;
@@ -7,7 +9,9 @@ use super::table::Columns;
 use super::{Failure, StoreArguments, figures, open_to_read};
 use crate::engine::{PartStats, Stats};
 use crate::integration::notation::Rfc3339;
+use crate::part::Layout;
 use crate::segment::{ColumnKind, ColumnStats};
+use crate::time::{Tier, Timestamp};
 
 /// Show what a store holds and how many bytes each kind of column takes
 #[derive(Debug, clap::Args)]
@@ -61,6 +65,7 @@ fn show(screen: &mut Screen, stats: &Stats) -> Result<(), Failure> {
         figures::count(stats.head_samples),
         size(stats.log_bytes),
     ))?;
+    let tiers = tier_table(stats);
     let mut columns = Columns::new(&[
         "\ncolumn",
         "\nencoding",
@@ -79,11 +84,20 @@ fn show(screen: &mut Screen, stats: &Stats) -> Result<(), Failure> {
             format!("{:.4}", per_sample(column.bytes, stats.samples)),
         ]);
     }
-    let mut parts =
-        Columns::new(&["part", "from", "to", ">series", ">samples", ">bytes", ">per sample"]);
+    let mut parts = Columns::new(&[
+        "part",
+        "tier",
+        "from",
+        "to",
+        ">series",
+        ">samples",
+        ">bytes",
+        ">per sample",
+    ]);
     for PartStats { meta, bytes_on_disk, .. } in &stats.parts {
         parts.row(vec![
             meta.id.to_string(),
+            tier_name(meta.tier, meta.layout),
             figures::time(meta.first),
             figures::time(meta.last),
             figures::count(u64::from(meta.series)),
@@ -92,7 +106,7 @@ fn show(screen: &mut Screen, stats: &Stats) -> Result<(), Failure> {
             format!("{:.3}", per_sample(*bytes_on_disk, meta.samples)),
         ]);
     }
-    for table in [columns, parts] {
+    for table in [tiers, columns, parts] {
         screen.line("")?;
         for line in table.lines() {
             screen.line(line)?;
@@ -101,7 +115,75 @@ fn show(screen: &mut Screen, stats: &Stats) -> Result<(), Failure> {
     Ok(())
 }
 
+/// What the parts of one tier and layout hold together.
+struct TierTotal {
+    name: String,
+    parts: u64,
+    samples: u64,
+    first: Timestamp,
+    last: Timestamp,
+    bytes: u64,
+}
+
+/// Finest first, samples before distributions.
+fn tier_totals(stats: &Stats) -> Vec<TierTotal> {
+    let mut totals: BTreeMap<(Tier, u8), TierTotal> = BTreeMap::new();
+    for PartStats { meta, bytes_on_disk, .. } in &stats.parts {
+        let (first, last) = (meta.first, meta.last);
+        let total = totals.entry((meta.tier, meta.layout as u8)).or_insert_with(|| TierTotal {
+            name: tier_name(meta.tier, meta.layout),
+            parts: 0,
+            samples: 0,
+            first,
+            last,
+            bytes: 0,
+        });
+        total.parts += 1;
+        total.samples += meta.samples;
+        total.first = total.first.min(first);
+        total.last = total.last.max(last);
+        total.bytes += bytes_on_disk;
+    }
+    totals.into_values().collect()
+}
+
+/// `raw`, `raw-distributions`, `1m`: as `export --tier` takes it.
+fn tier_name(tier: Tier, layout: Layout) -> String {
+    match layout {
+        Layout::Records if tier.is_raw() => format!("{tier}-distributions"),
+        _ => tier.to_string(),
+    }
+}
+
+fn tier_table(stats: &Stats) -> Columns {
+    let mut table = Columns::new(&["tier", "from", "to", ">parts", ">stored values", ">bytes"]);
+    for total in tier_totals(stats) {
+        table.row(vec![
+            total.name,
+            figures::time(total.first),
+            figures::time(total.last),
+            figures::count(total.parts),
+            figures::count(total.samples),
+            size(total.bytes),
+        ]);
+    }
+    table
+}
+
 fn to_json(stats: &Stats) -> Value {
+    let tiers: Vec<Value> = tier_totals(stats)
+        .into_iter()
+        .map(|total| {
+            json!({
+                "tier": total.name,
+                "first": Rfc3339(total.first).to_string(),
+                "last": Rfc3339(total.last).to_string(),
+                "parts": total.parts,
+                "stored_values": total.samples,
+                "bytes_on_disk": total.bytes,
+            })
+        })
+        .collect();
     let columns = |columns: &[ColumnStats]| -> Value {
         let each = columns.iter().map(|column| {
             json!({
@@ -120,6 +202,7 @@ fn to_json(stats: &Stats) -> Value {
         .map(|PartStats { meta, bytes_on_disk, columns: of_part }| {
             json!({
                 "id": meta.id,
+                "tier": tier_name(meta.tier, meta.layout),
                 "store": format!("{:?}", meta.store).to_lowercase(),
                 "from": Rfc3339(meta.window.start).to_string(),
                 "to": Rfc3339(meta.window.end).to_string(),
@@ -142,6 +225,7 @@ fn to_json(stats: &Stats) -> Value {
         "bytes_on_disk": stats.bytes_on_disk,
         "bytes_per_sample": per_sample(stats.bytes_on_disk, stats.samples),
         "log_bytes": stats.log_bytes,
+        "tiers": tiers,
         "columns": columns(&stats.columns),
         "partitions": parts,
     })

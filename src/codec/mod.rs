@@ -8,8 +8,6 @@
 //! returns [`DecodeError`](crate::DecodeError) on bytes no encoder wrote, or some column of the
 //! right length: detecting damage is the checksum's work, staying in bounds is the decoder's.
 
-pub(crate) use compression::{Effort, compress, decompress};
-
 pub mod bytes;
 mod compression;
 mod integers;

@@ -37,7 +37,7 @@ impl<'a> Inputs<'a> {
         index: &Index,
     ) -> Result<Self> {
         let mut parts: Vec<&Part> = parts.iter().map(|part| &**part).collect();
-        parts.sort_by_key(|part| (part.meta().rank, part.meta().id));
+        parts.sort_by_key(|part| (part.meta().rank, part.meta().tombstones, part.meta().id));
         let tier = parts.first().map(|part| part.meta().tier);
         let alike = |part: &&&Part| part.meta().layout == layout && Some(part.meta().tier) == tier;
         if let Some(stranger) = parts.iter().find(|part| !alike(part)) {
@@ -61,6 +61,18 @@ impl<'a> Inputs<'a> {
     /// The place of a part's series.
     pub(super) fn place(&self, part: u32, position: u32) -> Option<u32> {
         self.places.get(part as usize)?.get(position as usize).copied()
+    }
+
+    /// Place, part and position in the part's table of every series of every part, ascending.
+    pub(super) fn holders(&self) -> Vec<(u32, u32, u32)> {
+        let parts = (0..).zip(&self.places);
+        let mut holders: Vec<(u32, u32, u32)> = parts
+            .flat_map(|(part, places)| {
+                (0..).zip(places).map(move |(position, &place)| (place, part, position))
+            })
+            .collect();
+        holders.sort_unstable();
+        holders
     }
 
     /// Which set of masks a series is in: series of equal sets lose the same stretches of time.

@@ -6,12 +6,15 @@ use proptest::prelude::*;
 use roaring::RoaringBitmap;
 
 use super::*;
+use crate::aggregate::{Partial, Sketch};
 use crate::error::{Error, Result};
 use crate::fs::{Fs, RealFs};
 use crate::index::Index;
 use crate::model::{Metadata, MetricKind, Series, SeriesId};
 use crate::part::{self, CacheLimits, Layout, Part, PartCache, PartMeta, PartSpec};
-use crate::segment::{ChunkSource, Group, Mask, SegmentLimits};
+use crate::segment::{
+    ChunkSource, Group, Mask, RecordSource, Records, SegmentLimits, SeriesRecords,
+};
 use crate::store::StoreKind;
 use crate::time::{Tier, TimeRange, Timestamp};
 
@@ -274,7 +277,7 @@ fn interleaved_late_and_overwritten_samples_become_one_part_of_long_chunks() {
     let columns: usize = (0..meta.segments.len() as u32)
         .map(|number| merged.segment(number).unwrap().timestamp_columns().len())
         .sum();
-    assert!(columns < 150, "{columns} timestamp columns");
+    assert!(columns < 200, "{columns} timestamp columns");
 }
 
 #[test]
@@ -474,4 +477,256 @@ proptest! {
         let again = store.merge(&merged, &How { windows: ALL, ..PLAIN }).unwrap();
         prop_assert_eq!(store.read(&again), store.read(&merged));
     }
+}
+
+/// Records of series by start, as text: what is not a number compares too.
+type RecordContent = BTreeMap<u32, BTreeMap<i64, String>>;
+
+const MINUTE: i64 = 60_000_000_000;
+
+/// What a part of this rank holds of a bucket. One in five became empty.
+fn record(series: u32, start: i64, rank: u64, tier: Tier) -> (Partial, Sketch) {
+    let mixed = value(series, start, rank).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20;
+    if mixed.is_multiple_of(5) && !tier.is_raw() {
+        return (Partial::EMPTY, Sketch::default());
+    }
+    let values: Vec<f64> = (0..1 + mixed % 4).map(|i| (mixed >> i) as f64 / 16.0).collect();
+    let step = if tier.is_raw() { 0 } else { 7_000_000_000 };
+    let times: Vec<i64> = (0..values.len() as i64).map(|i| start + i * step).collect();
+    let mut partial = Partial::of(&times, &values);
+    if tier.is_raw() {
+        partial.first.value = f64::NAN;
+        partial.last.value = f64::NAN;
+        (partial.increase, partial.resets) = (partial.count as f64, 0);
+    }
+    (partial, Sketch::of(&values))
+}
+
+/// Records that a test writes: series, buckets, whether with increase, whether with sketches.
+type RecordShape = (BTreeSet<u32>, BTreeSet<i64>, bool, bool);
+
+impl Store {
+    fn write_records(
+        &mut self,
+        rank: u64,
+        tier: Tier,
+        (series, buckets, increase, sketches): &RecordShape,
+    ) -> (Arc<Part>, RecordContent) {
+        let mut content = RecordContent::new();
+        let increase = *increase || tier.is_raw();
+        let mut table: Vec<(Series, u32)> = series.iter().map(|&n| (named(n), n)).collect();
+        table.sort();
+        let grain = tier.nanos().max(1);
+        let records: Vec<Records> = table
+            .iter()
+            .map(|&(_, n)| {
+                let mut records = Records::default();
+                for &bucket in buckets {
+                    let start = bucket * grain;
+                    let (mut partial, sketch) = record(n, start, rank, tier);
+                    records.starts.push(start);
+                    records.partials.push(partial);
+                    if *sketches {
+                        records.sketches.push(sketch.clone());
+                    }
+                    if !increase && partial.count > 0 {
+                        (partial.increase, partial.resets) = (f64::NAN, 0);
+                    }
+                    let sketch = (*sketches && partial.count > 0).then_some(sketch);
+                    let text = record_text(&partial, sketch.as_ref());
+                    content.entry(n).or_default().insert(start, text);
+                }
+                records
+            })
+            .collect();
+        let batch: Vec<SeriesRecords<'_>> = (0..)
+            .zip(&records)
+            .map(|(position, records)| SeriesRecords { position, increase, records })
+            .collect();
+        let spec = PartSpec {
+            id: self.next,
+            rank,
+            window: range(-1000 * grain, 1000 * grain),
+            tier,
+            layout: Layout::Records,
+            tombstones: 0,
+            store: StoreKind::Flat,
+            limits: SMALL,
+        };
+        self.next += 1;
+        let names: Vec<Arc<Series>> = table.iter().map(|(s, _)| Arc::new(s.clone())).collect();
+        let mut builder =
+            part::Builder::new(&self.fs, self.dir.path(), &spec, &names, &[]).unwrap();
+        builder.add_records(&batch).unwrap();
+        builder.finish().unwrap();
+        (self.open(spec.id), content)
+    }
+
+    fn merge_records(
+        &mut self,
+        inputs: &[Arc<Part>],
+        windows: &[TimeRange],
+        masks: &[Mask],
+        keep_empty: bool,
+    ) -> Result<Vec<Arc<Part>>> {
+        let mut next = self.next;
+        let spec = MergeSpec {
+            fs: &self.fs,
+            parts_dir: self.dir.path(),
+            store: StoreKind::Flat,
+            limits: LONG,
+            masks,
+            tombstones: 9,
+            index: &self.index,
+        };
+        let mut next_id = || {
+            next += 1;
+            next - 1
+        };
+        let merged =
+            merge_records(inputs, windows, &spec, keep_empty, &mut next_id, &mut || Ok(()));
+        self.next = next;
+        Ok(merged?.iter().map(|meta| self.open(meta.id)).collect())
+    }
+
+    fn read_records(&self, parts: &[Arc<Part>]) -> RecordContent {
+        let mut content = RecordContent::new();
+        let mut records = Records::default();
+        for part in parts {
+            assert!(part.verify(&mut |_| ()).problems.is_empty());
+            for &id in part.series_ids() {
+                let number = self.index.series(id).unwrap().label("n").parse().unwrap();
+                part.read_records(id, TimeRange::ALL, &mut records).unwrap();
+                assert!(!records.is_empty());
+                for (row, (&start, partial)) in
+                    records.starts.iter().zip(&records.partials).enumerate()
+                {
+                    assert!(part.meta().window.contains(Timestamp(start)));
+                    let sketch = records.sketches.get(row).filter(|_| partial.count > 0);
+                    let text = record_text(partial, sketch);
+                    content.entry(number).or_default().insert(start, text);
+                }
+            }
+        }
+        content
+    }
+}
+
+fn record_text(partial: &Partial, sketch: Option<&Sketch>) -> String {
+    if partial.count == 0 { "empty".to_owned() } else { format!("{partial:?} {sketch:?}") }
+}
+
+fn record_shapes() -> impl Strategy<Value = Vec<(BTreeSet<u32>, BTreeSet<i64>)>> {
+    let buckets = prop_oneof![
+        (0_i64..60, 1_i64..50).prop_map(|(start, count)| grid(start, 1, count)),
+        prop::collection::btree_set(0_i64..100, 1..8),
+    ];
+    let series = prop::collection::btree_set(0_u32..9, 1..7);
+    prop::collection::vec((series, buckets), 1..6)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn merging_records_is_what_a_map_does(
+        shapes in record_shapes(),
+        // Sketches and increases of all parts or none: a series' fields change seldom.
+        (increase, sketches, raw, keep_empty) in any::<(bool, bool, bool, bool)>(),
+        cuts in prop::collection::btree_set(1_i64..100, 0..3),
+        split in any::<prop::sample::Index>(),
+        mask in (0_u64..6, 0_i64..100, 1_i64..60, prop::collection::btree_set(0_u32..9, 1..9)),
+    ) {
+        let mut store = Store::new();
+        let tier = if raw { Tier::RAW } else { Tier::MINUTE };
+        let (mut inputs, mut expected) = (Vec::new(), RecordContent::new());
+        let (upto, start, length, of) = mask;
+        for (rank, (series, buckets)) in (0..).zip(shapes) {
+            let shape = (series, buckets, increase, sketches);
+            let (part, content) = store.write_records(rank, tier, &shape);
+            inputs.push(part);
+            for (series, records) in content {
+                let kept = records.into_iter().filter(|(at, _)| {
+                    let gone = rank <= upto && of.contains(&series);
+                    !(raw && gone && (start..start + length).contains(at))
+                });
+                expected.entry(series).or_default().extend(kept);
+            }
+        }
+        let held = |records: &mut BTreeMap<i64, String>, keep_empty: bool| {
+            records.retain(|_, text| keep_empty || text != "empty");
+            !records.is_empty()
+        };
+        expected.retain(|_, records| held(records, true));
+        let series = of.iter().map(|&n| store.id(n).0).collect();
+        let masks = [Mask { id: 1, rank: upto, range: range(start, start + length), series }];
+        let grain = tier.nanos().max(1);
+        let ends: Vec<i64> = [0].into_iter().chain(cuts).chain([300]).collect();
+        let windows: Vec<TimeRange> =
+            ends.windows(2).map(|pair| range(pair[0] * grain, pair[1] * grain)).collect();
+        // Some before the others, in whose stead they come.
+        let split = split.index(inputs.len() + 1);
+        let mut staged = store.merge_records(&inputs[..split], &windows, &masks, true).unwrap();
+        staged.extend(inputs[split..].iter().rev().cloned());
+        let merged = store.merge_records(&staged, &windows, &masks, keep_empty).unwrap();
+        expected.retain(|_, records| held(records, keep_empty));
+        prop_assert_eq!(store.read_records(&merged), expected);
+        for part in &merged {
+            prop_assert_eq!((part.meta().tier, part.meta().layout), (tier, Layout::Records));
+        }
+    }
+}
+
+#[test]
+fn records_with_and_without_increase_or_sketches_keep_what_they_have() {
+    let mut store = Store::new();
+    let series: BTreeSet<u32> = (0..5).collect();
+    let (one, a) =
+        store.write_records(1, Tier::MINUTE, &(series.clone(), grid(0, 1, 40), false, false));
+    let (two, b) = store.write_records(2, Tier::MINUTE, &(series, grid(40, 1, 40), true, true));
+    let windows = [range(0, 100 * MINUTE)];
+    let merged = store.merge_records(&[two, one], &windows, &[], true).unwrap();
+    // Read in halves, as long as reading all of both gives only what both have.
+    let mut records = Records::default();
+    for (content, half, full) in
+        [(a, range(0, 40 * MINUTE), false), (b, range(40 * MINUTE, 80 * MINUTE), true)]
+    {
+        for (series, expected) in content {
+            merged[0].read_records(store.id(series), half, &mut records).unwrap();
+            let found: BTreeMap<i64, String> = records
+                .starts
+                .iter()
+                .zip(&records.partials)
+                .enumerate()
+                .map(|(row, (&start, partial))| {
+                    let sketch = records.sketches.get(row).filter(|_| partial.count > 0);
+                    (start, record_text(partial, sketch))
+                })
+                .collect();
+            assert_eq!(found, expected);
+            assert_eq!(records.sketches.len(), if full { 40 } else { 0 });
+        }
+    }
+}
+
+#[test]
+fn windows_of_records_hold_whole_buckets_and_all_of_them() {
+    let mut store = Store::new();
+    let shape = (BTreeSet::from([1, 2]), grid(0, 1, 50), true, false);
+    let (one, _) = store.write_records(1, Tier::MINUTE, &shape);
+    for windows in [
+        &[range(0, 49 * MINUTE)][..],
+        &[range(0, 50 * MINUTE + 1)],
+        &[range(0, 20 * MINUTE), range(21 * MINUTE, 60 * MINUTE)],
+    ] {
+        let refused = store.merge_records(&[Arc::clone(&one)], windows, &[], true);
+        assert!(matches!(refused, Err(Error::InvalidArgument { .. })), "{refused:?}");
+    }
+    let (samples, _) = store.write(5, SMALL, &[shape_of_samples()]);
+    let mixed = store.merge_records(&[one, samples], &[range(0, 100 * MINUTE)], &[], true);
+    assert!(matches!(mixed, Err(Error::InvalidArgument { .. })), "{mixed:?}");
+}
+
+fn shape_of_samples() -> Shape {
+    shape(0..3, grid(0, 10, 20))
 }

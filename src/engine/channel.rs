@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender, TrySendError, bounded};
 
 use super::receipt::Promise;
+use crate::aggregate::Distribution;
 use crate::error::{Error, Result};
 use crate::head::Group;
 use crate::model::SeriesId;
@@ -23,12 +24,15 @@ pub(super) enum Rows {
     Scrape { group: Arc<Group>, timestamp: i64, values: Vec<f64> },
     /// Samples of one series: columns of equal length.
     Column { series: SeriesId, timestamps: Vec<i64>, values: Vec<f64> },
+    /// What was observed of one series.
+    Distribution { series: SeriesId, timestamp: i64, distribution: Arc<Distribution> },
 }
 
 impl Rows {
     pub(super) fn samples(&self) -> usize {
         match self {
             Self::Scrape { values, .. } | Self::Column { values, .. } => values.len(),
+            Self::Distribution { .. } => 1,
         }
     }
 
@@ -41,6 +45,7 @@ impl Rows {
                 Self::Column { timestamps, values, .. } => {
                     size_of_val(&**timestamps) + size_of_val(&**values)
                 }
+                Self::Distribution { distribution, .. } => distribution.memory_bytes(),
             }
     }
 }

@@ -4,6 +4,7 @@
 //! names, renamed, their directory synced → catalog with the new watermark replaced → the new
 //! parts published to readers in the frozen head's place → log files cut.
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -14,16 +15,17 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use super::ingest::elapsed_nanos;
 use super::partition::{self, Column};
 use super::receipt::Promise;
+use super::record_parts;
 use super::recovery::open_part;
 use super::shared::{Counters, Shared};
-use crate::catalog::{self, Catalog, PartEntry};
+use crate::catalog::{Catalog, PartEntry};
 use crate::error::{Error, Result};
 use crate::head::{FrozenGroup, Snapshot};
 use crate::model::{Metadata, Series, SeriesId};
 use crate::options::Durability;
 use crate::part::{self, Layout, Part, PartMeta, PartSpec};
 use crate::segment::{Group, SegmentLimits};
-use crate::time::Tier;
+use crate::time::{Tier, TimeRange};
 use crate::wal;
 
 /// A frozen head, and who waits for its commit.
@@ -47,7 +49,7 @@ impl Committer {
     ///
     /// # Errors
     /// [`Error::Io`] where the system gives no thread.
-    pub(super) fn start(shared: Arc<Shared>, mut catalog: Catalog) -> Result<Self> {
+    pub(super) fn start(shared: Arc<Shared>) -> Result<Self> {
         let (jobs, inbox) = bounded::<Job>(1);
         let (outbox, done) = bounded(1);
         let run = move || {
@@ -55,8 +57,9 @@ impl Committer {
                 let began = Instant::now();
                 // A panic must neither hang the waiters nor let writes go on.
                 let result = catch_unwind(AssertUnwindSafe(|| {
-                    commit(&shared, &mut catalog, &job.snapshot)?;
-                    wal::truncate(&*shared.fs, &shared.log_dir(), catalog.watermark).map(drop)
+                    commit(&shared, &job.snapshot)?;
+                    let watermark = shared.live.read().catalog.watermark;
+                    wal::truncate(&*shared.fs, &shared.log_dir(), watermark).map(drop)
                 }))
                 .unwrap_or_else(|panic| Err(panicked("commit", &*panic)))
                 .inspect_err(|error| shared.health.latch(error.clone()));
@@ -115,85 +118,119 @@ pub(super) fn panicked(thread: &'static str, panic: &(dyn std::any::Any + Send))
 }
 
 /// Commits a frozen head: after this its samples are in parts, and its log files may go.
-pub(super) fn commit(shared: &Shared, catalog: &mut Catalog, head: &Snapshot) -> Result<()> {
+pub(super) fn commit(shared: &Shared, head: &Snapshot) -> Result<()> {
     let Some(watermark) = head.last_sequence() else { return Ok(()) };
-    let entries = write_parts(shared, catalog, head, watermark)?;
+    shared.make_room()?;
+    let mut entries = write_parts(shared, head, watermark)?;
+    let records = record_parts::write(shared, head, watermark, &entries)?;
+    entries.extend(records);
+    let parts = open_parts(shared, &entries)?;
+    let make = |catalog: &Catalog| catalog.with_added(&entries, watermark);
+    shared.edit(parts, make, |state| state.frozen = None).map(drop)
+}
+
+/// Opens parts that were just published, for the edit that names them.
+pub(super) fn open_parts(shared: &Shared, entries: &[PartEntry]) -> Result<Vec<Arc<Part>>> {
     let opened = entries.iter().map(|entry| {
         let part = open_part(&shared.fs, &shared.dir, entry, &shared.index, &shared.cache);
         part.map(Arc::new)
     });
-    let parts = opened.collect::<Result<Vec<_>>>()?;
-    let next = catalog.with_added(&entries, watermark)?;
-    catalog::save(&*shared.fs, &shared.dir, &next)?;
-    *catalog = next;
-    {
-        let mut state = shared.live.write();
-        let mut live: Vec<Arc<Part>> = state.parts.iter().cloned().collect();
-        live.extend(parts);
-        state.parts = Arc::new(live);
-        state.frozen = None;
-    }
-    Ok(())
+    opened.collect()
 }
 
-/// Writes one part for each window that the head's samples fall into.
-fn write_parts(
+/// Series of one policy class that share their timestamps in a frozen head.
+struct Members<'a> {
+    group: &'a FrozenGroup<'a>,
+    series: Vec<SeriesId>,
+}
+
+/// Writes one part for each policy class and window that the head's samples fall into.
+fn write_parts(shared: &Shared, head: &Snapshot, watermark: u64) -> Result<Vec<PartEntry>> {
+    let groups = head.groups();
+    let mut entries = Vec::new();
+    for (class, members) in by_class(shared, &groups) {
+        entries.extend(write_class(shared, class, &members, watermark)?);
+    }
+    Ok(entries)
+}
+
+/// Segregates the groups by how long their series are kept.
+fn by_class<'a>(
     shared: &Shared,
-    catalog: &Catalog,
-    head: &Snapshot,
+    groups: &'a [FrozenGroup<'a>],
+) -> BTreeMap<usize, Vec<Members<'a>>> {
+    let mut classes: BTreeMap<usize, Vec<Members<'a>>> = BTreeMap::new();
+    for group in groups {
+        let mut members: BTreeMap<usize, Vec<SeriesId>> = BTreeMap::new();
+        for &id in group.series() {
+            members.entry(shared.class_of(id)).or_default().push(id);
+        }
+        for (class, series) in members {
+            classes.entry(class).or_default().push(Members { group, series });
+        }
+    }
+    classes
+}
+
+fn write_class(
+    shared: &Shared,
+    class: usize,
+    members: &[Members<'_>],
     watermark: u64,
 ) -> Result<Vec<PartEntry>> {
-    let groups = head.groups();
-    let columns: Vec<Column<'_>> = groups
+    let columns: Vec<Column<'_>> = members
         .iter()
-        .map(|group| Column { timestamps: group.timestamps(), series: group.series().len() as u64 })
-        .collect();
-    let windows = partition::windows(&columns, catalog.partition_ns);
-    let limits = SegmentLimits {
-        chunk_samples_max: shared.options.chunk_samples_max,
-        segment_bytes_target: shared.options.segment_bytes_target,
-    };
-    let ids = catalog.next_part..;
-    ids.zip(windows)
-        .map(|(id, window)| {
-            let store = shared.options.store;
-            let spec = PartSpec {
-                id,
-                window,
-                rank: watermark,
-                store,
-                limits,
-                tier: Tier::RAW,
-                layout: Layout::Samples,
-                // Whatever was deleted before was written before the samples of this head.
-                tombstones: catalog.next_tombstone - 1,
-            };
-            let meta = shared.pool.install(|| write_part(shared, &spec, &groups, &columns))?;
-            let bytes = part::size_bytes(&*shared.fs, &shared.parts_dir(), id)?;
-            Ok(entry_of(&meta, bytes))
+        .map(|Members { group, series }| Column {
+            timestamps: group.timestamps(),
+            series: series.len() as u64,
         })
-        .collect()
+        .collect();
+    let specs = specs(shared, class, &columns, &[], Layout::Samples, watermark);
+    let written = specs.into_iter().map(|spec| {
+        let meta = shared.pool.install(|| write_part(shared, &spec, members, &columns))?;
+        let bytes = part::size_bytes(&*shared.fs, &shared.parts_dir(), spec.id)?;
+        Ok(PartEntry::of(&meta, bytes))
+    });
+    written.collect()
 }
 
-/// What the catalog keeps of a part.
-fn entry_of(meta: &PartMeta, bytes: u64) -> PartEntry {
-    PartEntry {
-        id: meta.id,
-        rank: meta.rank,
-        window: meta.window,
-        first: meta.first,
-        last: meta.last,
-        samples: meta.samples,
-        series: meta.series,
-        // A segment holds at least one chunk of at most 2^32 series' samples: far fewer.
-        segments: u32::try_from(meta.segments.len()).unwrap_or(u32::MAX),
-        bytes,
-        meta_crc: meta.meta_crc,
-        store: meta.store as u8,
-        tier: meta.tier,
-        layout: meta.layout,
-        tombstones: meta.tombstones,
-    }
+/// The parts that columns of one class become: one for each window. These are those that raw parts
+/// of the class have, or some of `beside`, where there are any.
+pub(super) fn specs(
+    shared: &Shared,
+    class: usize,
+    columns: &[Column<'_>],
+    beside: &[TimeRange],
+    layout: Layout,
+    watermark: u64,
+) -> Vec<PartSpec> {
+    let (catalog, parts) = {
+        let state = shared.live.read();
+        (Arc::clone(&state.catalog), Arc::clone(&state.parts))
+    };
+    let existing: Vec<TimeRange> = parts
+        .iter()
+        .filter(|part| part.meta().tier.is_raw() && shared.class_of_part(part) == class)
+        .map(|part| part.meta().window)
+        .chain(beside.iter().copied())
+        .collect();
+    let windows = partition::windows(columns, catalog.partition_ns, &existing).into_iter();
+    let specs = windows.map(|window| PartSpec {
+        id: shared.ledger.next_part(),
+        window,
+        rank: watermark,
+        store: shared.options.store,
+        limits: SegmentLimits {
+            chunk_samples_max: shared.options.chunk_samples_max,
+            segment_bytes_target: shared.options.segment_bytes_target,
+        },
+        tier: Tier::RAW,
+        layout,
+        // Whatever was deleted before was written before the samples of this head, and what is
+        // deleted meanwhile as well.
+        tombstones: catalog.next_tombstone - 1,
+    });
+    specs.collect()
 }
 
 /// A frozen group as the segment writer wants it: the rows of one window, the series by their
@@ -209,13 +246,13 @@ struct Slice<'a> {
 fn write_part(
     shared: &Shared,
     spec: &PartSpec,
-    groups: &[FrozenGroup<'_>],
+    members: &[Members<'_>],
     columns: &[Column<'_>],
 ) -> Result<PartMeta> {
     let rows = columns.iter().map(|column| column.rows(spec.window));
-    let slices = groups.iter().zip(rows);
+    let slices = members.iter().zip(rows);
     let slices: Vec<_> = slices.filter(|(_, rows)| !rows.is_empty()).collect();
-    let table = series_table(shared, slices.iter().flat_map(|(group, _)| group.series()));
+    let table = series_table(shared, slices.iter().flat_map(|(members, _)| &members.series));
     let mut ordered: Vec<(SeriesId, u32)> =
         (0..).zip(&table).map(|(i, &(_, id))| (id, i)).collect();
     ordered.sort_unstable();
@@ -225,9 +262,9 @@ fn write_part(
     };
     let slices: Vec<Slice<'_>> = slices
         .into_iter()
-        .map(|(group, rows)| {
+        .map(|(&Members { group, ref series }, rows)| {
             let mut pairs: Vec<(u32, SeriesId)> =
-                group.series().iter().filter_map(|&id| Some((ordinal(id)?, id))).collect();
+                series.iter().filter_map(|&id| Some((ordinal(id)?, id))).collect();
             pairs.sort_unstable();
             let (ordinals, ids) = pairs.into_iter().unzip();
             Slice { group, rows, ordinals, ids }
@@ -260,7 +297,7 @@ fn write_part(
 }
 
 /// What is known of the metrics of ascending series.
-fn metadata(shared: &Shared, series: &[Arc<Series>]) -> Vec<(String, Metadata)> {
+pub(super) fn metadata(shared: &Shared, series: &[Arc<Series>]) -> Vec<(String, Metadata)> {
     let mut metrics: Vec<&str> = series.iter().map(|series| series.name()).collect();
     metrics.dedup();
     let known = metrics.into_iter().filter_map(|metric| {
@@ -271,7 +308,7 @@ fn metadata(shared: &Shared, series: &[Arc<Series>]) -> Vec<(String, Metadata)> 
 }
 
 /// The series of a part, ascending, with their ids.
-fn series_table<'a>(
+pub(super) fn series_table<'a>(
     shared: &Shared,
     ids: impl Iterator<Item = &'a SeriesId>,
 ) -> Vec<(Arc<Series>, SeriesId)> {

@@ -31,14 +31,20 @@ pub enum Reason {
     ChannelFull,
     /// Less free space on the disk than the guard keeps.
     DiskFull,
+    /// An observation of a distribution that is NaN or infinite.
+    NotFinite,
+    /// An observation of a distribution that spread over more bins at once than a handle holds.
+    TooManyBins,
     /// Not refused but redirected: written to an overflow series, since the store holds as many
     /// series as it may.
     SeriesLimit,
+    /// The byte budget is used up, and nothing more can be dropped.
+    OverBudget,
 }
 
 impl Reason {
     /// Every reason, in a fixed order.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::InvalidName,
         Self::Filtered,
         Self::TooOld,
@@ -47,8 +53,20 @@ impl Reason {
         Self::RateLimited,
         Self::ChannelFull,
         Self::DiskFull,
+        Self::NotFinite,
+        Self::TooManyBins,
         Self::SeriesLimit,
+        Self::OverBudget,
     ];
+
+    /// The reason of an error that keeps samples out for want of room.
+    pub(super) const fn of(error: &Error) -> Option<Self> {
+        match error {
+            Error::DiskFull { .. } => Some(Self::DiskFull),
+            Error::OverBudget { .. } => Some(Self::OverBudget),
+            _ => None,
+        }
+    }
 
     /// The reason's name in snake case.
     #[must_use]
@@ -62,7 +80,10 @@ impl Reason {
             Self::RateLimited => "rate_limited",
             Self::ChannelFull => "channel_full",
             Self::DiskFull => "disk_full",
+            Self::NotFinite => "not_finite",
+            Self::TooManyBins => "too_many_bins",
             Self::SeriesLimit => "series_limit",
+            Self::OverBudget => "over_budget",
         }
     }
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::channel::{Batch, Inlet, Message, Rows};
 use super::commit::{Committer, Job};
+use super::distribution::Collector;
 use super::gate::Reason;
 use super::receipt::Promise;
 use super::self_metrics::SelfMetrics;
@@ -37,8 +38,11 @@ pub(super) struct Ingest {
     log: wal::Writer,
     committer: Committer,
     self_metrics: Option<SelfMetrics>,
+    collector: Collector,
     unsynced_since: Option<Instant>,
     head_since: Option<Instant>,
+    /// Log bytes of what is in the head.
+    head_log_bytes: u64,
     space: SpaceGuard,
 }
 
@@ -70,7 +74,9 @@ impl Ingest {
             shared.options.self_metrics.map(|every| SelfMetrics::new(&shared, every));
         let head_since = (!shared.live.read().head.is_empty()).then_some(now);
         let space = SpaceGuard { checked: now, log_bytes: 0 };
+        let collector = Collector::new(&shared);
         let mut ingest = Self {
+            collector,
             shared,
             inlet,
             log,
@@ -78,6 +84,7 @@ impl Ingest {
             self_metrics,
             unsynced_since: None,
             head_since,
+            head_log_bytes: 0,
             space,
         };
         ingest.check_space();
@@ -88,6 +95,9 @@ impl Ingest {
     pub(super) fn run(mut self, freeze_on_close: impl Fn() -> bool) -> Result<()> {
         loop {
             let mut work = self.receive();
+            self.check_space();
+            let waited_for = work.close || !work.syncs.is_empty() || !work.freezes.is_empty();
+            work.batches.extend(self.collector.due(&self.shared, waited_for));
             if let Some(metrics) = &mut self.self_metrics {
                 work.batches.extend(metrics.due(&self.shared, self.inlet.len(), work.close));
             }
@@ -104,7 +114,8 @@ impl Ingest {
         let mut work = Work::default();
         let Some(first) = self.inlet.receive(self.patience()) else { return work };
         work.take(first);
-        while work.bytes < GROUP_BYTES_MAX
+        let bytes_max = GROUP_BYTES_MAX.min(self.shared.options.head_bytes_max);
+        while work.bytes < bytes_max
             && !work.close
             && let Some(next) = self.inlet.try_receive()
         {
@@ -122,7 +133,6 @@ impl Ingest {
 
     fn process(&mut self, work: Work) {
         let Work { batches, bytes, syncs, freezes, .. } = work;
-        self.check_space();
         let logged = self.take_in(&batches);
         self.inlet.release(bytes);
         let wants_sync = !syncs.is_empty()
@@ -148,9 +158,12 @@ impl Ingest {
         if batches.is_empty() && self.log.pending_bytes() == 0 {
             return Ok(());
         }
-        if self.shared.disk_full.load(Ordering::Relaxed) && !batches.is_empty() {
-            self.shared.gate.refusals.count(Reason::DiskFull, samples(batches));
-            return Err(self.shared.disk_full_error());
+        let room = if batches.is_empty() { Ok(()) } else { self.shared.check_room() };
+        if let Err(error) = room {
+            if let Some(reason) = Reason::of(&error) {
+                self.shared.gate.refusals.count(reason, samples(batches));
+            }
+            return Err(error);
         }
         self.log_and_apply(batches)
     }
@@ -181,10 +194,13 @@ impl Ingest {
         self.latch(written)?;
         self.unsynced_since.get_or_insert_with(Instant::now);
         let mut state = self.shared.live.write();
+        let late = state.head.late_samples();
         for (batch, &sequence) in batches.iter().zip(&sequences) {
             apply(&mut state.head, &batch.rows, sequence);
         }
+        let late = state.head.late_samples() - late;
         drop(state);
+        Counters::add(&self.shared.counters.late_samples, late);
         self.head_since.get_or_insert_with(Instant::now);
         Counters::add(&self.shared.counters.samples, samples(batches));
         Counters::add(&self.shared.counters.batches, batches.len() as u64);
@@ -199,6 +215,7 @@ impl Ingest {
     fn note_log_bytes(&mut self) {
         let bytes = self.log.pending_bytes() as u64;
         self.space.log_bytes += bytes;
+        self.head_log_bytes += bytes;
         Counters::add(&self.shared.counters.log_bytes, bytes);
     }
 
@@ -228,7 +245,10 @@ impl Ingest {
         }
         let options = &self.shared.options;
         let full = self.shared.live.read().head.bytes() >= options.head_bytes_max;
-        full || self.head_since.is_some_and(|since| since.elapsed() >= options.freeze_after)
+        // The byte budget keeps room for so much log.
+        let long = options.policy.bytes_max.is_some()
+            && self.head_log_bytes >= options.head_bytes_max as u64;
+        full || long || self.head_since.is_some_and(|since| since.elapsed() >= options.freeze_after)
     }
 
     /// Hands the head to the committer, waiting for it to finish the one before; the promises are
@@ -255,6 +275,7 @@ impl Ingest {
             self.unsynced_since = None;
         }
         self.head_since = None;
+        self.head_log_bytes = 0;
         let mut state = self.shared.live.write();
         let head = std::mem::take(&mut state.head);
         let snapshot = Arc::new(head.snapshot());
@@ -264,7 +285,7 @@ impl Ingest {
 
     /// Asks for the free space now and then; refuses writes while there is too little.
     fn check_space(&mut self) {
-        let full = self.shared.disk_full.load(Ordering::Relaxed);
+        let full = self.shared.check_room().is_err();
         let first = self.space.log_bytes == 0 && self.log.next_sequence() == 1;
         if self.space.checked.elapsed() < SPACE_CHECK_INTERVAL
             && self.space.log_bytes < SPACE_CHECK_BYTES
@@ -278,6 +299,7 @@ impl Ingest {
         let free = self.shared.fs.free_bytes(&self.shared.dir).unwrap_or(u64::MAX);
         let full = free < self.shared.options.free_bytes_min;
         self.shared.disk_full.store(full, Ordering::Relaxed);
+        self.shared.check_budget();
     }
 
     fn finish(mut self, freeze: bool) -> Result<()> {
@@ -326,6 +348,10 @@ fn push(log: &mut wal::Writer, shared: &Shared, rows: &Rows) -> Result<u64> {
             declare(log, shared, *series)?;
             log.push_column(*series, timestamps, values)
         }
+        Rows::Distribution { series, timestamp, distribution } => {
+            declare(log, shared, *series)?;
+            log.push_distribution(*series, *timestamp, distribution)
+        }
     }
 }
 
@@ -356,6 +382,9 @@ fn apply(head: &mut Head, rows: &Rows, sequence: u64) {
         }
         Rows::Column { series, timestamps, values } => {
             head.append_column(*series, timestamps, values, sequence);
+        }
+        Rows::Distribution { series, timestamp, distribution } => {
+            head.put_distribution(*series, *timestamp, Arc::clone(distribution), sequence);
         }
     }
 }

@@ -28,15 +28,23 @@
 
 mod channel;
 mod commit;
+mod delete;
+mod distribution;
 mod gate;
 mod health;
 mod ingest;
+mod ledger;
+mod maintenance;
 mod partition;
 mod receipt;
+mod record_parts;
+mod recorder;
 mod recovery;
 mod self_metrics;
 mod shared;
+mod snapshot;
 mod stats;
+mod tier_records;
 mod verify;
 mod writer;
 
@@ -46,23 +54,32 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
+pub use delete::DeleteReport;
+pub use distribution::DistributionHandle;
 pub use gate::{Reason, Refusal};
+pub(crate) use ledger::Pinned;
+pub use maintenance::{CompactReport, CompactScope, MaintenanceStep, RetentionReport, TaskReport};
 pub use receipt::{Accepted, Receipt};
 pub use recovery::Recovery;
-pub use stats::{PartStats, Stats};
+pub use snapshot::{CopyStep, SnapshotOptions, SnapshotReport, restore, restore_in};
+pub use stats::{PartStats, Stats, TierStats};
+#[cfg(feature = "parquet")]
+pub(crate) use tier_records::leave_out_deleted;
 pub use verify::{Problem, VerifyReport, VerifyStep};
 pub use writer::{ScrapeHandle, SeriesHandle, Writer};
 
 use crate::error::{Error, ReadOnlyCause, Result};
 use crate::fs::{Fs, FsLock, RealFs};
 use crate::model::{Metadata, Selector, Series, SeriesId};
-use crate::options::Options;
-use crate::query::{self, Answer, Request, SampleRequest, SeriesSamples};
+use crate::options::{Maintenance, Options};
+use crate::query::{self, Answer, Function, GroupKey, Loss, Request, SampleRequest, SeriesSamples};
+use crate::segment::Sources;
 use crate::time::{Clock, SystemClock, TimeRange, Timestamp};
 use crate::wal;
 use channel::{Message, Outlet};
 use commit::Committer;
 use ingest::Ingest;
+use maintenance::Background;
 use receipt::Promise;
 use shared::Shared;
 
@@ -90,6 +107,7 @@ pub struct Engine {
     shared: Arc<Shared>,
     outlet: Outlet,
     ingest: Option<JoinHandle<Result<()>>>,
+    background: Option<Background>,
     /// What the ingest thread does with the head when it is told to close.
     freeze_on_close: Arc<AtomicBool>,
     recovery: Recovery,
@@ -126,6 +144,7 @@ impl Engine {
             shared: Arc::clone(&shared),
             outlet,
             ingest: None,
+            background: None,
             freeze_on_close: Arc::clone(&freeze_on_close),
             recovery: opened.recovery,
             _lock: opened.lock,
@@ -134,7 +153,7 @@ impl Engine {
             return Ok(engine);
         }
         let log = wal::Writer::open(Arc::clone(&shared.fs), &shared.log_dir(), &opened.replay)?;
-        let committer = Committer::start(Arc::clone(&shared), opened.catalog)?;
+        let committer = Committer::start(Arc::clone(&shared))?;
         let ingest = Ingest::new(Arc::clone(&shared), inlet, log, committer);
         let run = move || {
             let freeze = || freeze_on_close.load(Ordering::SeqCst);
@@ -149,6 +168,10 @@ impl Engine {
             .spawn(run)
             .map_err(|error| Error::io("start a thread for", "icecore-ingest", error))?;
         engine.ingest = Some(thread);
+        let maintenance = engine.options().maintenance;
+        if let Maintenance::Background { interval, cpu_share } = maintenance {
+            engine.background = Some(Background::start(engine.maintainer(), interval, cpu_share)?);
+        }
         Ok(engine)
     }
 
@@ -204,6 +227,20 @@ impl Engine {
         self.ask(Message::Freeze)
     }
 
+    /// Freezes the head (but of an engine that was opened read-only) and pins what the catalog names
+    /// then: the catalog as it is on disk and its parts, in its order. Their directories stay until
+    /// they are dropped.
+    ///
+    /// # Errors
+    /// As [`freeze`](Self::freeze).
+    pub(crate) fn pin(&self) -> Result<Pinned> {
+        if !self.opened_read_only() {
+            self.freeze()?;
+        }
+        let state = self.shared.live.read();
+        Ok(Pinned { catalog: Arc::clone(&state.catalog), parts: Arc::clone(&state.parts) })
+    }
+
     fn ask(&self, question: fn(Promise) -> Message) -> Result<()> {
         self.shared.health.check_writable()?;
         let (promise, slot) = Promise::new();
@@ -224,6 +261,8 @@ impl Engine {
 
     fn end(&mut self) -> Result<()> {
         let Some(thread) = self.ingest.take() else { return Ok(()) };
+        // It may wait for a freeze, so it ends before what freezes.
+        self.background = None;
         // First the flag: what a writer sent behind the word would be lost without a sound.
         self.shared.health.close();
         // An error means that the thread has ended by itself.
@@ -232,8 +271,9 @@ impl Engine {
     }
 
     /// The series that the selector names and that have samples about `range` (chunks that overlap
-    /// it), ascending. For [`TimeRange::ALL`] all that the index knows, also those that were
-    /// resolved and not yet written to: that reads nothing.
+    /// it and are not deleted as a whole), ascending. For [`TimeRange::ALL`] all that the index
+    /// knows, also those that were resolved and not yet written to, or deleted since the engine
+    /// was opened: that reads nothing.
     ///
     /// # Errors
     /// I/O or corruption.
@@ -245,20 +285,7 @@ impl Engine {
         let mut found = self.select(selector);
         if range != TimeRange::ALL {
             let sources = self.shared.live.view().sources();
-            let mut chunks = Vec::new();
-            let mut failed = None;
-            found.retain(|&(id, _)| {
-                chunks.clear();
-                let listed = sources
-                    .samples
-                    .iter()
-                    .try_for_each(|source| source.chunks(id, range, &mut chunks));
-                failed = listed.err().or(failed.take());
-                !chunks.is_empty()
-            });
-            if let Some(error) = failed {
-                return Err(error);
-            }
+            query::retain_held(&mut found, range, &sources)?;
         }
         Ok(found)
     }
@@ -283,21 +310,7 @@ impl Engine {
     /// # Errors
     /// I/O or corruption.
     pub fn time_bounds(&self) -> Result<Option<(Timestamp, Timestamp)>> {
-        let view = self.shared.live.view();
-        let mut bounds: Option<(Timestamp, Timestamp)> = None;
-        let mut widen = |first: Timestamp, last: Timestamp| {
-            let (from, to) = bounds.unwrap_or((first, last));
-            bounds = Some((from.min(first), to.max(last)));
-        };
-        for part in view.parts.iter() {
-            widen(part.meta().first, part.meta().last);
-        }
-        for head in view.frozen.iter().chain([&view.head]) {
-            if let Some((first, last)) = head.time_bounds() {
-                widen(first, last);
-            }
-        }
-        Ok(bounds)
+        delete::time_bounds(&self.shared.live.view())
     }
 
     /// The samples of every series that the selector names, ascending by series and time. Holds
@@ -332,7 +345,8 @@ impl Engine {
         query::for_each_run(request, &series, &sources, visit)
     }
 
-    /// Answers a windowed aggregation over the series that the selector names, in parallel.
+    /// Answers a windowed aggregation over the series that the selector names, in parallel, from
+    /// the coarsest tiers that answer exactly (see [`query::TierChoice`]).
     ///
     /// # Errors
     /// [`Error::Limit`], [`Error::Deadline`], [`Error::Cancelled`], [`Error::InvalidArgument`];
@@ -340,7 +354,38 @@ impl Engine {
     pub fn query(&self, selector: &Selector, request: &Request) -> Result<Answer> {
         let series = self.select(selector);
         let sources = self.shared.live.view().sources();
-        self.shared.pool.install(|| query::execute(request, &series, &sources))
+        self.shared.pool.install(|| {
+            let mut answer = query::execute(request, &series, &sources)?;
+            if request.losses {
+                answer.evidence.losses = Some(self.losses(request, &sources)?);
+            }
+            Ok(answer)
+        })
+    }
+
+    /// What came late or was refused in the request's range, as the engine's own metrics tell.
+    fn losses(&self, request: &Request, sources: &Sources) -> Result<Vec<Loss>> {
+        let mut losses = Vec::new();
+        for metric in self_metrics::LOSSES {
+            let selector = Selector::metric(metric)?;
+            let series = self.select(&selector);
+            let request = Request {
+                deadline: request.deadline,
+                cancel: request.cancel.clone(),
+                ..Request::new(request.range, vec![Function::Increase])
+            };
+            let answer = query::execute(&request, &series, sources)?;
+            losses.extend(answer.groups.iter().filter_map(|group| {
+                let GroupKey::Series(series) = &group.key else { return None };
+                let samples = *group.values.first()?.first()?;
+                let reason = match series.label("reason") {
+                    "" => "late",
+                    reason => reason,
+                };
+                (samples > 0.0).then(|| Loss { reason: reason.to_owned(), samples })
+            }));
+        }
+        Ok(losses)
     }
 
     /// Samples refused so far in this run, by reason.
@@ -355,6 +400,32 @@ impl Engine {
     /// I/O or corruption.
     pub fn stats(&self) -> Result<Stats> {
         stats::collect(&self.shared)
+    }
+
+    /// Copies the store as it is now into the new directory `dir`, while writes go on: everything
+    /// appended before is in it. What is there afterwards is a store that opens read-only, and that
+    /// [`restore`] brings back; under a failure or a crash there is no such directory. Freezes the
+    /// head first; an engine that was opened read-only copies the log instead.
+    ///
+    /// # Errors
+    /// [`Error::Io`], with kind `AlreadyExists` where there is something at `dir`;
+    /// [`Error::InvalidArgument`] where the previous snapshot is another store's;
+    /// [`Error::ReadOnly`] where a failure latched the engine.
+    pub fn snapshot(
+        &self,
+        dir: impl AsRef<Path>,
+        options: &SnapshotOptions,
+        progress: &mut dyn FnMut(CopyStep),
+    ) -> Result<SnapshotReport> {
+        let pinned = self.pin()?;
+        // What an engine has open for reading only has no writer: the log stands still.
+        let log = self.opened_read_only().then(|| self.shared.log_dir());
+        let source = snapshot::Source { log, pinned };
+        snapshot::snapshot(&*self.shared.fs, &source, dir.as_ref(), options, progress)
+    }
+
+    fn opened_read_only(&self) -> bool {
+        matches!(self.read_only_cause(), Some(ReadOnlyCause::Opened))
     }
 
     /// Checks every checksum and invariant of the store in `path`, offline: no engine may have it

@@ -3,10 +3,12 @@
 //! A window is aligned to the epoch and spans the partition length times a power of two, up to
 //! [`PARTITION_FACTOR_MAX`]. Dense series get the shortest windows, the grain of retention.
 //! Sparse ones get longer windows: a series of 5-minute samples cut by the day would be chunks of
-//! 288 samples in parts whose fixed cost outweighs their content.
+//! 288 samples in parts whose fixed cost outweighs their content. Where parts have a window
+//! already, later samples go into just that one, so that a window's parts can be merged.
 
 use std::ops::Range;
 
+use crate::compaction::Timeline;
 use crate::options::PARTITION_FACTOR_MAX;
 use crate::time::{TimeRange, Timestamp};
 
@@ -37,14 +39,24 @@ impl Column<'_> {
 }
 
 /// The windows that the columns' samples fall into, ascending and disjoint, none of them empty.
-/// `partition_ns` is the shortest window, at least 1.
-pub(super) fn windows(columns: &[Column<'_>], partition_ns: i64) -> Vec<TimeRange> {
+/// `partition_ns` is the shortest window, at least 1. `existing` are windows that were chosen
+/// before, in any order: they are kept, of those that lie in each other the shorter.
+pub(super) fn windows(
+    columns: &[Column<'_>],
+    partition_ns: i64,
+    existing: &[TimeRange],
+) -> Vec<TimeRange> {
     let longest = partition_ns.saturating_mul(PARTITION_FACTOR_MAX);
+    let count = |window| {
+        let held = columns.iter().map(|column| (column.rows(window).len() as u64, column.series));
+        Density::of(held)
+    };
+    let cut = Cut { count: &count, partition_ns, existing };
     let mut windows = Vec::new();
     let mut from = columns.iter().filter_map(|column| column.timestamps.first()).min().copied();
     while let Some(first) = from {
         let window = aligned(first, longest);
-        split(columns, window, partition_ns, &mut windows);
+        cut.split(window, &mut windows);
         let next =
             columns.iter().filter_map(|column| column.timestamps.get(column.rows(window).end));
         from = next.min().copied();
@@ -58,28 +70,77 @@ fn aligned(timestamp: i64, length: i64) -> TimeRange {
     TimeRange::new(clamp(start), clamp(start + i128::from(length)))
 }
 
-/// Halves the window until it is short enough for what it holds.
-fn split(columns: &[Column<'_>], window: TimeRange, partition_ns: i64, out: &mut Vec<TimeRange>) {
-    let (mut series, mut samples) = (0, 0);
-    for column in columns {
-        let rows = column.rows(window).len() as u64;
-        if rows > 0 {
-            series += column.series;
-            samples += rows * column.series;
+/// These windows, each cut by how densely its samples stand, as [`windows`] would have, had it
+/// known all of them: a store that was closed every hour saw few at a time. Those without samples
+/// are left out.
+pub(super) fn resplit(
+    windows: &[TimeRange],
+    timelines: &[Timeline],
+    partition_ns: i64,
+) -> Vec<TimeRange> {
+    let count = |window: TimeRange| {
+        let held = timelines.iter().map(|timeline| {
+            let from = timeline.cells.partition_point(|cell| cell.start < window.start.0);
+            let cells = timeline.cells.iter().skip(from);
+            let cells = cells.take_while(|cell| window.contains(Timestamp(cell.start)));
+            (cells.map(|cell| cell.samples).sum(), timeline.series)
+        });
+        Density::of(held)
+    };
+    let cut = Cut { count: &count, partition_ns, existing: &[] };
+    let mut out = Vec::new();
+    windows.iter().for_each(|&window| cut.split(window, &mut out));
+    out
+}
+
+/// A window's length, nanoseconds.
+pub(super) fn length(window: &TimeRange) -> i128 {
+    i128::from(window.end.0) - i128::from(window.start.0)
+}
+
+/// What a window holds.
+#[derive(Debug, Clone, Copy, Default)]
+struct Density {
+    series: u64,
+    samples: u64,
+}
+
+impl Density {
+    /// Of samples, each of so many series.
+    fn of(held: impl Iterator<Item = (u64, u64)>) -> Self {
+        held.filter(|&(samples, _)| samples > 0).fold(Self::default(), |sum, (samples, series)| {
+            Self { series: sum.series + series, samples: sum.samples + samples * series }
+        })
+    }
+}
+
+/// What windows are cut by.
+struct Cut<'a> {
+    count: &'a dyn Fn(TimeRange) -> Density,
+    partition_ns: i64,
+    existing: &'a [TimeRange],
+}
+
+impl Cut<'_> {
+    /// Halves the window until it is one of the existing, or short enough for what it holds and
+    /// around none of them.
+    fn split(&self, window: TimeRange, out: &mut Vec<TimeRange>) {
+        let Density { series, samples } = (self.count)(window);
+        if series == 0 {
+            return;
         }
+        let lies_in = |other: &TimeRange| window.start <= other.start && other.end <= window.end;
+        let around = self.existing.iter().any(|other| *other != window && lies_in(other));
+        let fits = samples <= series * SAMPLES_PER_SERIES || self.existing.contains(&window);
+        let half = length(&window) / 2;
+        if fits && !around || half < i128::from(self.partition_ns) {
+            out.push(window);
+            return;
+        }
+        let middle = Timestamp((i128::from(window.start.0) + half) as i64);
+        self.split(TimeRange::new(window.start, middle), out);
+        self.split(TimeRange::new(middle, window.end), out);
     }
-    if series == 0 {
-        return;
-    }
-    let length = i128::from(window.end.0) - i128::from(window.start.0);
-    let half = length / 2;
-    if samples <= series * SAMPLES_PER_SERIES || half < i128::from(partition_ns) {
-        out.push(window);
-        return;
-    }
-    let middle = Timestamp((i128::from(window.start.0) + half) as i64);
-    split(columns, TimeRange::new(window.start, middle), partition_ns, out);
-    split(columns, TimeRange::new(middle, window.end), partition_ns, out);
 }
 
 #[cfg(test)]
@@ -95,7 +156,7 @@ mod tests {
     }
 
     fn cut(timestamps: &[i64], series: u64) -> Vec<i64> {
-        let windows = windows(&[Column { timestamps, series }], DAY);
+        let windows = windows(&[Column { timestamps, series }], DAY, &[]);
         windows.iter().map(|window| (window.end.0 - window.start.0) / DAY).collect()
     }
 
@@ -122,7 +183,7 @@ mod tests {
                 column.dedup();
             }
             let columns = [Column { timestamps: &a, series: 3 }, Column { timestamps: &b, series: 9000 }];
-            let windows = windows(&columns, partition);
+            let windows = windows(&columns, partition, &[]);
             prop_assert!(windows.is_sorted_by(|x, y| x.end <= y.start));
             for column in columns {
                 let mut next = 0;
@@ -135,6 +196,33 @@ mod tests {
                 }
                 prop_assert_eq!(next, column.timestamps.len());
             }
+        }
+
+        #[test]
+        fn a_window_that_was_chosen_before_stays(
+            first in prop::collection::btree_set(0..100 * DAY, 1..60),
+            dense in prop::option::of((0_i64..64, 1_i64..8)),
+            second in prop::collection::btree_set(0..100 * DAY, 1..60),
+        ) {
+            let mut first = Vec::from_iter(first);
+            if let Some((day, days)) = dense {
+                // Ten seconds apart: cut by the day.
+                first.extend(grid(day * DAY, 10_000_000_000, days as usize * 8640));
+                first.sort_unstable();
+                first.dedup();
+            }
+            let second = Vec::from_iter(second);
+            let before = windows(&[Column { timestamps: &first, series: 7 }], DAY, &[]);
+            let column = Column { timestamps: &second, series: 1 };
+            let after = windows(&[column], DAY, &before);
+            for &window in &after {
+                for &other in &before {
+                    let apart = window.end <= other.start || other.end <= window.start;
+                    prop_assert!(apart || window == other, "{window:?} {other:?}");
+                }
+            }
+            let held: usize = after.iter().map(|&window| column.rows(window).len()).sum();
+            prop_assert_eq!(held, second.len());
         }
     }
 }

@@ -9,13 +9,16 @@ use rayon::prelude::*;
 
 use super::Environment;
 use super::commit::commit;
+use super::distribution::NewRecorders;
 use super::gate::Gate;
 use super::health::Health;
+use super::ledger::{self, Ledger};
+use super::maintenance::Upkeep;
 use super::shared::{Counters, EngineToken, Groups, Live, Shared, parts_dir};
 use crate::catalog::{self, Catalog, PartEntry};
 use crate::error::{DecodeError, Error, Result};
 use crate::fs::{Fs, FsLock, LockMode};
-use crate::head::{Group, Head};
+use crate::head::Group;
 use crate::index::Index;
 use crate::model::SeriesId;
 use crate::options::Options;
@@ -42,7 +45,6 @@ pub struct Recovery {
 /// An engine's state, opened and not yet running.
 pub(super) struct Opened {
     pub(super) shared: Arc<Shared>,
-    pub(super) catalog: Catalog,
     pub(super) replay: Replay,
     pub(super) recovery: Recovery,
     pub(super) lock: Option<Box<dyn FsLock>>,
@@ -70,6 +72,8 @@ pub(super) fn open(dir: &Path, options: Options, environment: Environment) -> Re
         let parts = entries.map(|entry| open_part(&fs, dir, entry, &index, &cache).map(Arc::new));
         parts.collect::<Result<Vec<_>>>()
     })?;
+    let masks = ledger::resolve(&catalog, &index)?;
+    let parts = opened.len();
     let health = if options.read_only { Health::read_only() } else { Health::default() };
     let shared = Arc::new(Shared {
         token: EngineToken::new(),
@@ -82,18 +86,19 @@ pub(super) fn open(dir: &Path, options: Options, environment: Environment) -> Re
         index,
         health,
         groups: Groups::default(),
+        new_recorders: NewRecorders::default(),
         cache,
-        live: Live::new(Head::default(), opened),
+        ledger: Ledger::new(&catalog),
+        upkeep: Upkeep::default(),
+        live: Live::new(catalog, opened, masks),
         counters: Counters::default(),
         changed_metrics: Mutex::default(),
         disk_full: false.into(),
     });
-    let mut catalog = catalog;
-    let parts = catalog.parts.len();
-    let (replay, replayed_samples) = replay(&shared, &mut catalog)?;
+    let (replay, replayed_samples) = replay(&shared)?;
     let torn_tail = replay.tail.clone();
     let recovery = Recovery { parts, replayed_samples, torn_tail, swept };
-    Ok(Opened { shared, catalog, replay, recovery, lock })
+    Ok(Opened { shared, replay, recovery, lock })
 }
 
 /// Opens the part that a catalog entry names, and checks that it is the one that was committed.
@@ -150,7 +155,7 @@ fn load_catalog(
 }
 
 /// The directory that holds `path`'s name.
-fn parent(path: &Path) -> &Path {
+pub(super) fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
         Some(parent) => parent,
@@ -159,7 +164,7 @@ fn parent(path: &Path) -> &Path {
 }
 
 /// Creates `dir` and its missing parents, their names durable but for `dir`'s own.
-fn create_parents(fs: &dyn Fs, dir: &Path) -> Result<()> {
+pub(super) fn create_parents(fs: &dyn Fs, dir: &Path) -> Result<()> {
     let ancestors = dir.ancestors().skip(1).take_while(|path| !path.as_os_str().is_empty());
     let mut missing = Vec::new();
     for ancestor in ancestors {
@@ -173,16 +178,16 @@ fn create_parents(fs: &dyn Fs, dir: &Path) -> Result<()> {
 }
 
 /// Replays the log into the head, committing whenever the head is full.
-fn replay(shared: &Shared, catalog: &mut Catalog) -> Result<(Replay, u64)> {
+fn replay(shared: &Shared) -> Result<(Replay, u64)> {
     let mut names = Names::default();
     let mut samples = 0;
-    let watermark = catalog.watermark;
+    let watermark = shared.live.read().catalog.watermark;
     let replay = wal::replay(&*shared.fs, &shared.log_dir(), watermark, &mut |record| {
         samples += names.apply(shared, &record)?;
         let full = shared.live.read().head.bytes() >= shared.options.head_bytes_max;
         if full && !shared.options.read_only {
             let head = std::mem::take(&mut shared.live.write().head);
-            commit(shared, catalog, &head.snapshot())?;
+            commit(shared, &head.snapshot())?;
         }
         Ok(())
     })?;
@@ -230,6 +235,13 @@ impl Names {
                 let mut state = shared.live.write();
                 state.head.append_column(series, timestamps, values, sequence);
                 Ok(values.len() as u64)
+            }
+            Record::Distribution { sequence, series, timestamp, distribution } => {
+                let series = *self.series.get(&series).ok_or_else(|| undeclared("series"))?;
+                let distribution = Arc::new(distribution.clone());
+                let mut state = shared.live.write();
+                state.head.put_distribution(series, timestamp, distribution, sequence);
+                Ok(1)
             }
         }
     }

@@ -5,16 +5,21 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
+use super::distribution::NewRecorders;
 use super::gate::Gate;
 use super::health::Health;
+use super::ledger::Ledger;
+use super::maintenance::Upkeep;
+use crate::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::fs::Fs;
 use crate::head::{Group, Head, Snapshot};
 use crate::index::Index;
 use crate::model::{Series, SeriesId};
 use crate::options::Options;
-use crate::part::{Part, PartCache};
-use crate::segment::{ChunkSource, Sources};
+use crate::part::{Layout, Part, PartCache};
+use crate::retention::{DropCause, Dropped};
+use crate::segment::{ChunkSource, Mask, RecordSource, Sources};
 use crate::time::Clock;
 
 /// Tells the handles of one open engine from those of another: ids mean nothing elsewhere.
@@ -41,8 +46,11 @@ pub(super) struct Shared {
     pub(super) gate: Gate,
     pub(super) health: Health,
     pub(super) groups: Groups,
+    pub(super) new_recorders: NewRecorders,
     pub(super) cache: Arc<PartCache>,
     pub(super) live: Live,
+    pub(super) ledger: Ledger,
+    pub(super) upkeep: Upkeep,
     pub(super) counters: Counters,
     /// Metrics whose metadata the log has yet to be told. A set, not a message in the channel:
     /// telling never waits, and it holds no more than there are metrics.
@@ -56,16 +64,42 @@ pub(super) struct Shared {
 pub(super) struct Counters {
     pub(super) batches: AtomicU64,
     pub(super) samples: AtomicU64,
+    pub(super) late_samples: AtomicU64,
     pub(super) log_bytes: AtomicU64,
     pub(super) syncs: AtomicU64,
     pub(super) sync_nanos: AtomicU64,
     pub(super) freezes: AtomicU64,
     pub(super) commit_nanos: AtomicU64,
+    pub(super) maintenance_tasks: AtomicU64,
+    pub(super) maintenance_failures: AtomicU64,
+    pub(super) maintenance_samples: AtomicU64,
+    pub(super) maintenance_bytes_read: AtomicU64,
+    pub(super) maintenance_bytes_written: AtomicU64,
+    /// Of parts that retention dropped, in the order of [`DROP_CAUSES`].
+    dropped_bytes: [AtomicU64; 3],
 }
+
+const DROP_CAUSES: [&str; 3] = ["expired", "covered", "oldest"];
 
 impl Counters {
     pub(super) fn add(counter: &AtomicU64, amount: u64) {
         counter.fetch_add(amount, Ordering::Relaxed);
+    }
+
+    pub(super) fn add_dropped(&self, dropped: &Dropped) {
+        let [expired, covered, oldest] = &self.dropped_bytes;
+        let counter = match dropped.cause {
+            DropCause::Expired { .. } => expired,
+            DropCause::Covered { .. } => covered,
+            DropCause::Oldest => oldest,
+        };
+        Self::add(counter, dropped.bytes);
+    }
+
+    /// Bytes dropped in this run, by cause.
+    pub(super) fn dropped_bytes(&self) -> [(&'static str, u64); 3] {
+        let mut bytes = self.dropped_bytes.iter().map(|bytes| bytes.load(Ordering::Relaxed));
+        DROP_CAUSES.map(|cause| (cause, bytes.next().unwrap_or(0)))
     }
 }
 
@@ -78,14 +112,33 @@ impl Shared {
         parts_dir(&self.dir)
     }
 
+    /// The policy class of a series; that of no rule for one that the index has forgotten.
+    pub(super) fn class_of(&self, id: SeriesId) -> usize {
+        let policy = &self.options.policy;
+        let series = if policy.rules.is_empty() { None } else { self.index.series(id) };
+        series.map_or(policy.rules.len(), |series| policy.class_of(&series))
+    }
+
+    /// The policy class of a part: of any of its series, since it holds one class.
+    pub(super) fn class_of_part(&self, part: &Part) -> usize {
+        let first = part.series_ids().first();
+        first.map_or(self.options.policy.rules.len(), |&id| self.class_of(id))
+    }
+
     /// # Errors
     /// Why no write can be taken now.
     pub(super) fn check_writable(&self) -> Result<()> {
         self.health.check_writable()?;
+        self.check_room()
+    }
+
+    /// # Errors
+    /// [`Error::DiskFull`], [`Error::OverBudget`].
+    pub(super) fn check_room(&self) -> Result<()> {
         if self.disk_full.load(Ordering::Relaxed) {
             return Err(self.disk_full_error());
         }
-        Ok(())
+        self.over_budget().map_or(Ok(()), Err)
     }
 
     /// Has the log told of a metric's metadata with its next group.
@@ -154,14 +207,19 @@ impl Groups {
 }
 
 /// Where every sample that may be read is: the parts, a head being committed, the head.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Live(RwLock<State>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct State {
     pub(super) head: Head,
     pub(super) frozen: Option<Arc<Snapshot>>,
+    /// What the catalog names, opened.
     pub(super) parts: Arc<Vec<Arc<Part>>>,
+    /// As it is on disk.
+    pub(super) catalog: Arc<Catalog>,
+    /// The catalog's tombstones.
+    pub(super) masks: Arc<Vec<Mask>>,
 }
 
 /// What one reader sees: it never changes under the reader's hands.
@@ -170,11 +228,14 @@ pub(super) struct View {
     pub(super) head: Arc<Snapshot>,
     pub(super) frozen: Option<Arc<Snapshot>>,
     pub(super) parts: Arc<Vec<Arc<Part>>>,
+    pub(super) catalog: Arc<Catalog>,
+    pub(super) masks: Arc<Vec<Mask>>,
 }
 
 impl Live {
-    pub(super) fn new(head: Head, parts: Vec<Arc<Part>>) -> Self {
-        Self(RwLock::new(State { head, frozen: None, parts: Arc::new(parts) }))
+    pub(super) fn new(catalog: Catalog, parts: Vec<Arc<Part>>, masks: Vec<Mask>) -> Self {
+        let (catalog, parts, masks) = (Arc::new(catalog), Arc::new(parts), Arc::new(masks));
+        Self(RwLock::new(State { head: Head::default(), frozen: None, parts, catalog, masks }))
     }
 
     pub(super) fn read(&self) -> RwLockReadGuard<'_, State> {
@@ -191,6 +252,8 @@ impl Live {
             head: Arc::new(state.head.snapshot()),
             frozen: state.frozen.clone(),
             parts: Arc::clone(&state.parts),
+            catalog: Arc::clone(&state.catalog),
+            masks: Arc::clone(&state.masks),
         }
     }
 }
@@ -198,15 +261,27 @@ impl Live {
 impl View {
     /// Every source, in no order; their ranks order the writes.
     pub(super) fn sources(&self) -> Sources {
-        let mut samples: Vec<Arc<dyn ChunkSource>> = Vec::with_capacity(self.parts.len() + 2);
-        for part in self.parts.iter() {
-            samples.push(Arc::clone(part) as Arc<dyn ChunkSource>);
-        }
+        let mut sources = sources_of(&self.parts, &self.masks);
         for head in self.frozen.iter().chain([&self.head]) {
             if head.samples() > 0 {
-                samples.push(Arc::clone(head) as Arc<dyn ChunkSource>);
+                sources.samples.push(Arc::clone(head) as Arc<dyn ChunkSource>);
+            }
+            if head.has_distributions() {
+                sources.records.push(Arc::clone(head) as Arc<dyn RecordSource>);
             }
         }
-        samples.into()
+        sources
     }
+}
+
+/// Parts as readers see them, and what deletes mask of them.
+pub(super) fn sources_of(parts: &[Arc<Part>], masks: &[Mask]) -> Sources {
+    let mut sources = Sources { masks: masks.to_vec(), ..Sources::default() };
+    for part in parts {
+        match part.meta().layout {
+            Layout::Samples => sources.samples.push(Arc::clone(part) as Arc<dyn ChunkSource>),
+            Layout::Records => sources.records.push(Arc::clone(part) as Arc<dyn RecordSource>),
+        }
+    }
+    sources
 }

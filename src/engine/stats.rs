@@ -1,12 +1,15 @@
 //! What a store holds, and where its bytes go.
 
+use std::collections::BTreeMap;
+
 use rayon::prelude::*;
 
 use super::shared::Shared;
 use crate::error::Result;
 use crate::fs::tree_bytes;
-use crate::part::PartMeta;
+use crate::part::{Layout, PartMeta};
 use crate::segment::ColumnStats;
+use crate::time::Tier;
 
 /// What a store holds and how large it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,7 +17,8 @@ use crate::segment::ColumnStats;
 pub struct Stats {
     /// Series in the index.
     pub series: u64,
-    /// Samples in parts and heads; those that a later write replaced count until compaction.
+    /// Raw samples in parts and heads; those that a later write replaced, or a delete, count until
+    /// compaction.
     pub samples: u64,
     /// Samples in the heads, not yet in a part.
     pub head_samples: u64,
@@ -32,6 +36,29 @@ pub struct Stats {
     pub parts: Vec<PartStats>,
     /// The columns of all parts together, by kind and encoding.
     pub columns: Vec<ColumnStats>,
+    /// The parts of each tier together, ascending.
+    pub tiers: Vec<TierStats>,
+    /// Deletes whose bytes are not all gone yet.
+    pub tombstones: u64,
+    /// Bytes of parts that retention dropped in this run, by cause: `expired`, `covered` (bytes
+    /// were short, a coarser tier covered them), `oldest`.
+    pub dropped_bytes: Vec<(&'static str, u64)>,
+    /// What last kept maintenance, in this run, from reading or archiving a part.
+    pub maintenance_error: Option<String>,
+}
+
+/// The parts of one tier together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TierStats {
+    /// Which tier.
+    pub tier: Tier,
+    /// Parts.
+    pub parts: u64,
+    /// Bytes of their directories.
+    pub bytes_on_disk: u64,
+    /// Samples; of coarser tiers, and of distributions, values of records.
+    pub samples: u64,
 }
 
 /// One part.
@@ -67,7 +94,7 @@ pub(super) fn collect(shared: &Shared) -> Result<Stats> {
     };
     Ok(Stats {
         series: shared.index.len() as u64,
-        samples: head_samples + parts.iter().map(|part| part.meta.samples).sum::<u64>(),
+        samples: head_samples + parts.iter().map(PartStats::raw_samples).sum::<u64>(),
         head_samples,
         head_bytes: shared.live.read().head.bytes() as u64,
         index_bytes: shared.index.memory_bytes() as u64,
@@ -75,8 +102,31 @@ pub(super) fn collect(shared: &Shared) -> Result<Stats> {
         bytes_on_disk: tree_bytes(&*shared.fs, &shared.dir)?,
         log_bytes,
         columns: merged(parts.iter().flat_map(|part| &part.columns)),
+        tiers: tiers(&parts),
+        tombstones: view.catalog.tombstones.len() as u64,
+        dropped_bytes: shared.counters.dropped_bytes().to_vec(),
+        maintenance_error: shared.upkeep.last_error().map(|error| error.to_string()),
         parts,
     })
+}
+
+impl PartStats {
+    fn raw_samples(&self) -> u64 {
+        if self.meta.layout == Layout::Samples { self.meta.samples } else { 0 }
+    }
+}
+
+fn tiers(parts: &[PartStats]) -> Vec<TierStats> {
+    let mut tiers: BTreeMap<Tier, TierStats> = BTreeMap::new();
+    for part in parts {
+        let tier = part.meta.tier;
+        let empty = TierStats { tier, parts: 0, bytes_on_disk: 0, samples: 0 };
+        let sum = tiers.entry(tier).or_insert(empty);
+        sum.parts += 1;
+        sum.bytes_on_disk += part.bytes_on_disk;
+        sum.samples += part.meta.samples;
+    }
+    tiers.into_values().collect()
 }
 
 /// Sums columns of equal kind and encoding, ordered by these.

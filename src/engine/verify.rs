@@ -7,7 +7,7 @@ use super::recovery::open_part;
 use super::shared::parts_dir;
 use crate::catalog::{self, Catalog};
 use crate::error::{Error, Result};
-use crate::fs::{Fs, LockMode, RealFs};
+use crate::fs::{Fs, FsLock, LockMode, RealFs};
 use crate::index::Index;
 use crate::part::{CacheLimits, PartCache, PartReport, directory_name};
 use crate::wal::{self, Record};
@@ -81,13 +81,27 @@ pub(super) fn verify(dir: &Path, progress: &mut dyn FnMut(VerifyStep)) -> Result
         let missing = std::io::Error::from(std::io::ErrorKind::NotFound);
         return Err(Error::io("open", dir, missing));
     }
+    let _lock = lock(&*fs, dir)?;
+    verify_in(&fs, dir, progress)
+}
+
+/// Keeps writers out of a store; `None` where it was never locked.
+pub(super) fn lock(fs: &dyn Fs, dir: &Path) -> Result<Option<Box<dyn FsLock>>> {
     let lock = dir.join("LOCK");
-    let _lock = match fs.file_bytes(&lock)? {
-        Some(_) => Some(fs.lock(&lock, LockMode::Shared)?),
-        None => None,
-    };
+    match fs.file_bytes(&lock)? {
+        Some(_) => fs.lock(&lock, LockMode::Shared).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Checks a store that nobody else can write to.
+pub(super) fn verify_in(
+    fs: &Arc<dyn Fs>,
+    dir: &Path,
+    progress: &mut dyn FnMut(VerifyStep),
+) -> Result<VerifyReport> {
     let mut report = VerifyReport::default();
-    let catalog = match catalog::load(&*fs, dir) {
+    let catalog = match catalog::load(&**fs, dir) {
         Ok(Some(catalog)) => catalog,
         Ok(None) => {
             report.problems.push(Problem {
@@ -102,9 +116,9 @@ pub(super) fn verify(dir: &Path, progress: &mut dyn FnMut(VerifyStep)) -> Result
             return Ok(report);
         }
     };
-    verify_parts(&fs, dir, &catalog, &mut report, progress);
-    verify_log(&*fs, dir, catalog.watermark, &mut report);
-    count_leftovers(&*fs, dir, &catalog, &mut report);
+    verify_parts(fs, dir, &catalog, &mut report, progress);
+    verify_log(&**fs, dir, catalog.watermark, &mut report);
+    count_leftovers(&**fs, dir, &catalog, &mut report);
     Ok(report)
 }
 

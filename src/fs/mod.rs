@@ -59,6 +59,16 @@ pub trait Fs: Send + Sync + fmt::Debug {
     /// Where the system refuses.
     fn rename(&self, from: &Path, to: &Path) -> Result<()>;
 
+    /// Gives a file a second name, `to`, on the same file system: both then share its bytes. A file
+    /// system need not have links.
+    ///
+    /// # Errors
+    /// Where `to` exists, or the system refuses; of kind `Unsupported` where there are no links.
+    fn hard_link(&self, from: &Path, to: &Path) -> Result<()> {
+        let _ = to;
+        Err(Error::io("link", from, std::io::ErrorKind::Unsupported.into()))
+    }
+
     /// Removes a file.
     ///
     /// # Errors

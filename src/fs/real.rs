@@ -74,6 +74,10 @@ impl Fs for RealFs {
         fs::rename(from, to).map_err(|source| Error::io("rename", from, source))
     }
 
+    fn hard_link(&self, from: &Path, to: &Path) -> Result<()> {
+        fs::hard_link(from, to).map_err(|source| Error::io("link", from, source))
+    }
+
     fn remove_file(&self, path: &Path) -> Result<()> {
         fs::remove_file(path).map_err(|source| Error::io("remove", path, source))
     }
@@ -183,6 +187,13 @@ mod tests {
         assert!(read_file(&RealFs, &path, 5).is_err());
         assert!(RealFs.create_new(&path).is_err());
         assert_eq!(RealFs.file_bytes(&dir.path().join("missing")).unwrap(), None);
+        let second = dir.path().join("b");
+        RealFs.hard_link(&path, &second).unwrap();
+        assert!(RealFs.hard_link(&path, &second).is_err());
+        file.write_all(b"!").unwrap();
+        assert_eq!(read_file(&RealFs, &second, 7).unwrap(), b"hello!!");
+        RealFs.remove_file(&second).unwrap();
+        file.set_len(6).unwrap();
         sync_tree(&RealFs, dir.path()).unwrap();
         assert_eq!(tree_bytes(&RealFs, dir.path()).unwrap(), 6);
         assert!(RealFs.free_bytes(dir.path()).unwrap() > 0);

@@ -1,12 +1,14 @@
 //! The head: recent samples in memory, until they freeze into parts.
 //!
 //! Owns: the *lanes* that samples are appended to (one a scrape group, one a series that comes
-//! alone), the late lane for samples out of order, the rule that for equal timestamps the later
-//! write wins among them, and the way a head freezes into groups for the segment writer. Written
-//! by one thread (`engine::ingest`); readers hold a [`Snapshot`], which never changes.
+//! alone), the late lane for samples out of order, the distributions beside them, the rule that for
+//! equal timestamps the later write wins, and the way a head freezes into groups for the segment
+//! writer. Written by one thread (`engine::ingest`); readers hold a [`Snapshot`], which never
+//! changes.
 //!
 //! Does not own: durability (`wal`), or which head is live (`engine`).
 
+mod distributions;
 mod freeze;
 mod lane;
 mod plan;
@@ -18,6 +20,7 @@ use std::sync::Arc;
 pub use freeze::FrozenGroup;
 pub use snapshot::Snapshot;
 
+use crate::aggregate::Distribution;
 use crate::model::SeriesId;
 use lane::Lane;
 use snapshot::Late;
@@ -43,6 +46,7 @@ pub struct Head {
     lane_of_group: HashMap<u32, (u32, Arc<Group>)>,
     lane_of_series: HashMap<SeriesId, u32>,
     bytes: usize,
+    late: u64,
 }
 
 impl Head {
@@ -109,6 +113,20 @@ impl Head {
         }
     }
 
+    /// Puts what was observed of a series at `timestamp`, in place of what an earlier batch put
+    /// there.
+    pub fn put_distribution(
+        &mut self,
+        series: SeriesId,
+        timestamp: i64,
+        distribution: Arc<Distribution>,
+        sequence: u64,
+    ) {
+        self.snapshot.note(sequence, 1);
+        let (added, replaced) = self.snapshot.put_distribution(series, timestamp, distribution);
+        self.bytes = (self.bytes + added).saturating_sub(replaced);
+    }
+
     fn add_lane(&mut self, series: Arc<[SeriesId]>) -> u32 {
         // Each lane holds at least one of at most 2^30 series' samples within the byte budget.
         let lane = u32::try_from(self.snapshot.lanes.len()).unwrap_or(u32::MAX);
@@ -120,6 +138,7 @@ impl Head {
     fn push_late(&mut self, series: SeriesId, timestamp: i64, late: Late) {
         self.snapshot.push_late(series, timestamp, late);
         self.bytes += LATE_BYTES;
+        self.late += 1;
     }
 
     /// The head as it is now. Cost: a few reference counts a lane; the next append copies the
@@ -127,6 +146,12 @@ impl Head {
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         self.snapshot.clone()
+    }
+
+    /// Samples that came after a later one of their lane.
+    #[must_use]
+    pub fn late_samples(&self) -> u64 {
+        self.late
     }
 
     /// Bytes that the samples and their lanes hold in memory, about.

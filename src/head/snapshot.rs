@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::distributions::Distributions;
 use super::lane::Lane;
 use super::plan::{Plan, RowRef};
 use crate::aggregate::Partial;
@@ -53,6 +54,7 @@ pub struct Snapshot {
     places: Arc<HashMap<SeriesId, Vec<Place>>>,
     /// Each series' samples behind a count of their own: a late one copies no other series'.
     late: Arc<HashMap<SeriesId, Arc<BTreeMap<i64, Late>>>>,
+    pub(super) distributions: Distributions,
     plans: Mutex<Plans>,
     base_sequence: Option<u64>,
     last_sequence: Option<u64>,
@@ -65,6 +67,7 @@ impl Clone for Snapshot {
             lanes: self.lanes.clone(),
             places: Arc::clone(&self.places),
             late: Arc::clone(&self.late),
+            distributions: self.distributions.clone(),
             // Plans belong to one state of the rows.
             plans: Mutex::default(),
             ..*self
@@ -96,7 +99,7 @@ impl Snapshot {
         Arc::make_mut(samples).insert(timestamp, late);
     }
 
-    /// Samples appended, replaced ones included.
+    /// Samples appended, replaced ones included; a distribution is one.
     #[must_use]
     pub fn samples(&self) -> u64 {
         self.samples
@@ -108,7 +111,8 @@ impl Snapshot {
         self.last_sequence
     }
 
-    /// The series that hold samples, in no order.
+    /// The series that hold samples, in no order; those of distributions are
+    /// [elsewhere](Self::distributions).
     pub fn series(&self) -> impl Iterator<Item = SeriesId> {
         // A late sample only ever follows one in a lane.
         self.places.keys().copied()
@@ -122,7 +126,8 @@ impl Snapshot {
             .late
             .values()
             .filter_map(|late| Some((*late.first_key_value()?.0, *late.last_key_value()?.0)));
-        let (first, last) = lanes.chain(late).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))?;
+        let all = lanes.chain(late).chain(self.distributions.bounds());
+        let (first, last) = all.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))?;
         Some((Timestamp(first), Timestamp(last)))
     }
 

@@ -54,7 +54,7 @@ enum Metric {
 
 #[derive(serde::Deserialize, serde::Serialize, Default, Clone, Copy)]
 #[serde(rename_all = "lowercase")]
-enum Kind {
+pub(super) enum Kind {
     #[default]
     Untyped,
     Counter,
@@ -63,7 +63,7 @@ enum Kind {
 }
 
 impl Kind {
-    fn of(kind: MetricKind) -> Self {
+    pub(super) fn of(kind: MetricKind) -> Self {
         match kind {
             MetricKind::Untyped => Self::Untyped,
             MetricKind::Counter => Self::Counter,

@@ -1,7 +1,8 @@
 //! Text formats in and out: translation only.
 //!
 //! Owns: reading and writing Prometheus and OpenMetrics text ([`exposition`]), CSV ([`csv`]) and
-//! JSON lines ([`jsonl`]), and how timestamps and values look in them ([`notation`]). Does not
+//! JSON lines ([`jsonl`]), how timestamps and values look in them ([`notation`]), how people write
+//! lengths of time and numbers of bytes ([`quantity`]), and the policy file ([`policy`]). Does not
 //! own: storing anything. A reader yields [`Batch`]es in terms of [`Slot`]s, its own dense
 //! numbering of series, so that a caller resolves each series once and appends by handle.
 //!
@@ -14,6 +15,10 @@ mod intake;
 pub mod jsonl;
 mod lines;
 pub mod notation;
+#[cfg(feature = "parquet")]
+pub mod parquet;
+pub mod policy;
+pub mod quantity;
 mod rejection;
 #[cfg(test)]
 mod testing;

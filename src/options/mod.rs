@@ -1,10 +1,12 @@
 //! Every limit of the engine with its unit, the reason for its default, and the relations that
 //! must hold between them.
 
+mod archive;
 mod policy;
 
 use std::time::Duration;
 
+pub use archive::{Archive, ArchivePart, Archiver};
 pub use policy::{Keep, Maintenance, Policy, RetentionRule};
 
 use crate::error::{Error, Result};
@@ -158,12 +160,17 @@ pub struct Options {
     pub threads: usize,
     /// How often the engine records its own state as `icecore_*` series, if at all. 10 s.
     pub self_metrics: Option<Duration>,
+    /// How often what was recorded into distributions is written, as one sample each. 10 s, as
+    /// metrics are scraped; the beginnings of intervals are aligned to the epoch.
+    pub distribution_interval: Duration,
     /// What is let in at the door.
     pub gate: GateOptions,
     /// What is kept of history, how long, and within how many bytes.
     pub policy: Policy,
     /// Who carries the policy out.
     pub maintenance: Maintenance,
+    /// Where parts go before retention drops them, if anywhere.
+    pub archive: Option<Archive>,
     /// Most samples of a chunk that compaction writes. 8,192: half of a first flush's directory,
     /// see `docs/decisions/codec.md`.
     pub compacted_chunk_samples_max: usize,
@@ -194,9 +201,11 @@ impl Default for Options {
             free_bytes_min: 64 << 20,
             threads: 0,
             self_metrics: Some(Duration::from_secs(10)),
+            distribution_interval: Duration::from_secs(10),
             gate: GateOptions::default(),
             policy: Policy::default(),
             maintenance: Maintenance::default(),
+            archive: None,
             compacted_chunk_samples_max: 8192,
         }
     }
@@ -208,7 +217,7 @@ impl Options {
     /// # Errors
     /// [`Error::InvalidOption`] naming the first that does not hold.
     pub fn check(&self) -> Result<()> {
-        let rules: [(&'static str, bool, &str); 15] = [
+        let rules: [(&'static str, bool, &str); 16] = [
             ("channel_batches_max", self.channel_batches_max > 0, "must be at least 1"),
             ("channel_bytes_max", self.channel_bytes_max >= 1 << 16, "must be at least 64 KiB"),
             ("head_bytes_max", self.head_bytes_max >= 1 << 16, "must be at least 64 KiB"),
@@ -235,6 +244,12 @@ impl Options {
                 "self_metrics",
                 self.self_metrics.is_none_or(|every| every >= Duration::from_millis(10)),
                 "must be at least 10 ms",
+            ),
+            (
+                "distribution_interval",
+                (Duration::from_millis(10)..=Duration::from_secs(86_400))
+                    .contains(&self.distribution_interval),
+                "must be at least 10 ms and at most 1 day",
             ),
         ];
         let broken = rules.into_iter().find(|(_, holds, _)| !holds);

@@ -38,7 +38,7 @@ impl Keep {
 }
 
 /// Keeps the series that a selector names for another time than the rest.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RetentionRule {
     /// Which series.
     pub selector: Selector,
@@ -47,7 +47,7 @@ pub struct RetentionRule {
 }
 
 /// What is kept of history, how long, and within how many bytes.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
     /// The tiers beside raw, ascending; each resolution divides the next. By default 1 min, 10 min,
     /// 1 h and 1 d.

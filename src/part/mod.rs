@@ -23,6 +23,7 @@ mod write;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 pub use self::cache::{CacheLimits, CacheStats, PartCache};
@@ -65,6 +66,7 @@ pub struct Part {
     slots: Vec<Arc<Slot>>,
     /// Held while the store is opened.
     opening: Mutex<()>,
+    retired: AtomicBool,
 }
 
 impl fmt::Debug for Part {
@@ -122,6 +124,7 @@ impl Part {
             tenant: cache.admit_part(),
             slots: meta.segments.iter().map(|_| Arc::default()).collect(),
             opening: Mutex::new(()),
+            retired: AtomicBool::new(false),
             meta,
         })
     }
@@ -136,6 +139,12 @@ impl Part {
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// Says that no catalog names it any more: its directory is removed when it is dropped, which
+    /// is when its last reader leaves. A removal that fails leaves what [`sweep`] takes.
+    pub fn retire(&self) {
+        self.retired.store(true, Ordering::Relaxed);
     }
 
     /// Its series, by their position in its table.
@@ -235,6 +244,12 @@ impl Drop for Part {
     fn drop(&mut self) {
         self.slots.clear();
         self.cache.dismiss_part(self.tenant);
+        if *self.retired.get_mut()
+            && let Some(parts_dir) = self.dir.parent()
+        {
+            // Nobody is left to be told; the next open removes what stays.
+            let _ = write::remove(&*self.fs, parts_dir, self.meta.id);
+        }
     }
 }
 

@@ -1,8 +1,9 @@
-//! What comes back: columns of window values, and what they cost.
+//! What comes back: columns of window values, and what they stand on.
 
 use std::sync::Arc;
 
 use super::Function;
+use super::evidence::{Covered, Evidence};
 use super::windows::Windows;
 use crate::model::Series;
 
@@ -15,8 +16,8 @@ pub struct Answer {
     pub functions: Vec<Function>,
     /// Ascending by key; a group without any sample in the range is left out.
     pub groups: Vec<Group>,
-    /// What it took.
-    pub work: Work,
+    /// What it stands on.
+    pub evidence: Evidence,
 }
 
 /// The windows of one group of series.
@@ -24,6 +25,8 @@ pub struct Answer {
 pub struct Group {
     /// Which series.
     pub key: GroupKey,
+    /// How much of the range its series cover.
+    pub covered: Covered,
     /// Samples in each window, stale markers left out. Where 0, the values say nothing.
     pub counts: Vec<u64>,
     /// For each function, in the request's order, its value in each window: NaN where the window
@@ -39,17 +42,4 @@ pub enum GroupKey {
     /// The labels grouped by, in the request's order, with their values; an empty value where the
     /// label is absent.
     Labels(Vec<(String, String)>),
-}
-
-/// What a query did; the same for every number of threads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Work {
-    /// Series selected.
-    pub series: u64,
-    /// Chunks answered without decoding.
-    pub chunks_from_statistics: u64,
-    /// Chunks decoded.
-    pub chunks_decoded: u64,
-    /// Samples in the chunks decoded.
-    pub samples_decoded: u64,
 }

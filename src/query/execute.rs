@@ -2,18 +2,21 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
 
 use super::Function;
 use super::answer::{Answer, Group, GroupKey};
+use super::evidence::{CutShort, Evidence, Ledger};
 use super::fold::{Finished, Row};
+use super::inputs::Inputs;
 use super::meter::Meter;
 use super::request::{Grouping, Request};
-use super::scan::{Located, Reader, runs};
+use super::walk::Walker;
 use super::windows::Windows;
-use crate::aggregate::Needs;
-use crate::error::Result;
+use crate::aggregate::{Needs, SKETCH_RELATIVE_ERROR};
+use crate::error::{Error, Result};
 use crate::model::{Series, SeriesId};
 use crate::segment::Sources;
 
@@ -42,27 +45,37 @@ pub fn execute(
 ) -> Result<Answer> {
     request.check()?;
     let windows = request.windows()?;
+    let needs = Function::needs(&request.functions);
+    request.tier.check(&windows, needs)?;
     let meter = Meter::new(request.limits, request.deadline, &request.cancel, series.len())?;
     let plan = Plan::new(&request.group_by, series);
     meter.reserve(plan.memory_bytes(&windows, request.functions.len()))?;
     let task = Task {
         windows,
         functions: &request.functions,
-        needs: Function::needs(&request.functions),
+        needs,
         meter: &meter,
         plan: &plan,
+        cut_short: request.cut_short,
+        sketched: AtomicBool::new(false),
     };
+    let (inputs, ledger) = (Inputs::new(sources), Ledger::default());
     let folded: Vec<Folded> = plan
         .shards
         .par_iter()
         .map_init(
-            || Reader::new(&sources.samples, windows, &meter),
-            |reader, shard| task.fold(reader, shard),
+            || Walker::new(&inputs, windows, needs, request.tier, (&meter, &ledger)),
+            |walker, shard| task.fold_or_leave(walker, shard),
         )
         .collect::<Result<_>>()?;
-    let groups = task.merge(folded)?;
-    let work = meter.work(series.len());
-    Ok(Answer { windows, functions: request.functions.clone(), groups, work })
+    let (groups, cut_short) = task.merge(folded)?;
+    let sketched = task.sketched.into_inner();
+    let evidence = Evidence {
+        quantile_relative_error: if sketched { SKETCH_RELATIVE_ERROR } else { 0.0 },
+        cut_short,
+        ..ledger.evidence(series.len(), windows.range())
+    };
+    Ok(Answer { windows, functions: request.functions.clone(), groups, evidence })
 }
 
 /// Which series make up which group, and who folds them.
@@ -148,6 +161,18 @@ enum Folded {
     Whole(Option<Group>),
     /// A part of it.
     Piece(usize, Row),
+    /// Nothing, since a limit was reached.
+    Left(usize, &'static str),
+}
+
+impl Folded {
+    /// The group, where it has further shards.
+    fn piece_of(&self) -> Option<usize> {
+        match self {
+            Self::Whole(_) => None,
+            Self::Piece(group, _) | Self::Left(group, _) => Some(*group),
+        }
+    }
 }
 
 /// [`Row::finish`] or [`Row::finish_parallel`].
@@ -160,71 +185,102 @@ struct Task<'a> {
     needs: Needs,
     meter: &'a Meter,
     plan: &'a Plan,
+    cut_short: bool,
+    /// Whether the quantiles of some group come from sketches.
+    sketched: AtomicBool,
 }
 
 impl Task<'_> {
-    fn fold(&self, reader: &mut Reader<'_>, shard: &Shard) -> Result<Folded> {
+    /// As [`fold`](Self::fold); where a limit is reached nothing, if that is what was asked for.
+    fn fold_or_leave(&self, walker: &mut Walker<'_>, shard: &Shard) -> Result<Folded> {
         let mut row = Row::new(&self.windows, self.needs);
-        let mut located = Vec::new();
-        let mut kept_bytes = 0;
-        for &series in self.plan.members.get(shard.members.clone()).unwrap_or_default() {
-            reader.locate(series, &mut located)?;
-            kept_bytes += self.fold_series(reader, &located, &mut row)?;
-        }
-        if !shard.whole {
-            return Ok(Folded::Piece(shard.group, row));
-        }
-        // In this task alone: waiting for others it could begin a further shard, and hold its row.
-        let group = self.finish(shard.group, &row, Row::finish)?;
-        self.meter.release(kept_bytes);
-        Ok(Folded::Whole(group))
-    }
-
-    /// Returns the bytes reserved for kept values.
-    fn fold_series(
-        &self,
-        reader: &mut Reader<'_>,
-        located: &[Located],
-        row: &mut Row,
-    ) -> Result<u64> {
-        let samples = located.iter().map(|located| u64::from(located.chunk.samples)).sum();
-        let kept_bytes =
-            if self.needs.values { Row::kept_bytes(&self.windows, samples) } else { 0 };
-        self.meter.reserve(kept_bytes)?;
-        let mut fold = row.series(samples);
-        for run in runs(located) {
-            self.meter.check()?;
-            if let [single] = run
-                && self.needs.in_partial()
-                && let Some((window, partial)) = reader.statistics(single)?
-            {
-                fold.add_statistics(window, partial);
-            } else {
-                fold.add_samples(&reader.read(run)?);
+        let folded = self.fold(walker, shard, &mut row);
+        match folded {
+            Ok(Some(whole)) => {
+                self.meter.release(row.reserved());
+                Ok(whole)
+            }
+            Ok(None) => Ok(Folded::Piece(shard.group, row)),
+            Err(error) => {
+                let limit = self.left_by(error)?;
+                self.meter.release(row.reserved());
+                Ok(Folded::Left(shard.group, limit))
             }
         }
-        fold.end();
-        Ok(kept_bytes)
+    }
+
+    /// The limit that an error tells of, if that may cut the answer short.
+    fn left_by(&self, error: Error) -> Result<&'static str> {
+        match error {
+            Error::Limit { what, .. } if self.cut_short => Ok(what),
+            Error::Deadline { .. } if self.cut_short => Ok("deadline"),
+            other => Err(other),
+        }
+    }
+
+    /// Folds a shard into `row`; finishes it where it is all of its group.
+    fn fold(
+        &self,
+        walker: &mut Walker<'_>,
+        shard: &Shard,
+        row: &mut Row,
+    ) -> Result<Option<Folded>> {
+        for &series in self.plan.members.get(shard.members.clone()).unwrap_or_default() {
+            let mut fold = row.series(&self.windows, self.meter);
+            walker.series(series, &mut fold)?;
+            fold.end();
+        }
+        if !shard.whole {
+            return Ok(None);
+        }
+        // In this task alone: waiting for others it could begin a further shard, and hold its row.
+        let group = self.finish(shard.group, row, Row::finish)?;
+        Ok(Some(Folded::Whole(group)))
     }
 
     /// Puts the pieces of each group together, in the order of their series.
-    fn merge(&self, folded: Vec<Folded>) -> Result<Vec<Group>> {
+    fn merge(&self, folded: Vec<Folded>) -> Result<(Vec<Group>, Option<CutShort>)> {
         let mut groups = Vec::with_capacity(self.plan.keys.len());
+        let mut cut_short: Option<CutShort> = None;
+        let mut leave = |limit: &'static str| {
+            cut_short.get_or_insert(CutShort { limit, groups: 0 }).groups += 1;
+        };
         let mut folded = folded.into_iter().peekable();
         while let Some(first) = folded.next() {
-            match first {
-                Folded::Whole(group) => groups.extend(group),
-                Folded::Piece(group, mut row) => {
-                    let same = |next: &Folded| matches!(next, Folded::Piece(g, _) if *g == group);
-                    while let Some(Folded::Piece(_, next)) = folded.next_if(same) {
-                        self.meter.check()?;
-                        row.pool(next);
-                    }
-                    groups.extend(self.finish(group, &row, Row::finish_parallel)?);
-                }
+            let group = first.piece_of();
+            let mut rest = Vec::new();
+            while let Some(next) =
+                folded.next_if(|next| group.is_some() && next.piece_of() == group)
+            {
+                rest.push(next);
+            }
+            let pieces = std::iter::once(first).chain(rest);
+            match self.pool(pieces).or_else(|error| self.left_by(error).map(Pooled::Left))? {
+                Pooled::Group(group) => groups.extend(group),
+                Pooled::Left(limit) => leave(limit),
             }
         }
-        Ok(groups)
+        Ok((groups, cut_short))
+    }
+
+    /// Pools all that the shards of one group left.
+    fn pool(&self, pieces: impl Iterator<Item = Folded>) -> Result<Pooled> {
+        let mut pooled: Option<(usize, Row)> = None;
+        for piece in pieces {
+            match piece {
+                Folded::Whole(group) => return Ok(Pooled::Group(group)),
+                Folded::Left(_, limit) => return Ok(Pooled::Left(limit)),
+                Folded::Piece(group, row) => match &mut pooled {
+                    None => pooled = Some((group, row)),
+                    Some((_, whole)) => {
+                        self.meter.check()?;
+                        whole.pool(row);
+                    }
+                },
+            }
+        }
+        let Some((group, row)) = pooled else { return Ok(Pooled::Group(None)) };
+        self.finish(group, &row, Row::finish_parallel).map(Pooled::Group)
     }
 
     /// `None` where the group holds no sample.
@@ -232,7 +288,19 @@ impl Task<'_> {
         let Some(key) = self.plan.keys.get(group).filter(|_| !row.is_empty()) else {
             return Ok(None);
         };
+        if row.is_sketched() {
+            self.sketched.store(true, Ordering::Relaxed);
+        }
         let columns = how(row, &self.windows, self.functions, self.meter)?;
-        Ok(Some(Group { key: key.clone(), counts: columns.counts, values: columns.values }))
+        let (covered, Finished { counts, values }) = (row.covered(), columns);
+        Ok(Some(Group { key: key.clone(), covered, counts, values }))
     }
+}
+
+/// What the shards of a group amount to.
+enum Pooled {
+    /// Its answer, `None` where it holds no sample.
+    Group(Option<Group>),
+    /// Nothing, since this limit was reached.
+    Left(&'static str),
 }

@@ -5,10 +5,12 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::Function;
+use super::evidence::Covered;
 use super::meter::Meter;
-use super::scan::Decoded;
+use super::stored::sketch_bytes;
+use super::walk::Sink;
 use super::windows::Windows;
-use crate::aggregate::{Accumulator, Needs, Partial};
+use crate::aggregate::{Accumulator, Needs, Partial, Sketch};
 use crate::error::Result;
 
 /// Tasks that look for the quantiles of one group, at most.
@@ -19,7 +21,30 @@ pub(crate) struct Row {
     windows: Vec<Accumulator>,
     /// For quantiles, of every series the values it has; else empty.
     kept: Vec<Kept>,
+    /// For quantiles, what is known of values that are gone, of all series together: one sketch a
+    /// window; empty where everything is known.
+    sketches: Vec<Sketch>,
+    coverage: Coverage,
     needs: Needs,
+    /// Bytes of the meter's memory that kept values and sketches hold.
+    reserved: u64,
+}
+
+/// How much of the range the series of a row cover.
+#[derive(Default)]
+struct Coverage {
+    least: f64,
+    sum: f64,
+    series: u64,
+}
+
+impl Coverage {
+    fn add(&mut self, other: &Self) {
+        if other.series > 0 {
+            let least = if self.series == 0 { other.least } else { self.least.min(other.least) };
+            *self = Self { least, sum: self.sum + other.sum, series: self.series + other.series };
+        }
+    }
 }
 
 /// The values of one series, NaNs left out, in window order.
@@ -32,28 +57,53 @@ struct Kept {
 
 impl Row {
     pub(crate) fn new(windows: &Windows, needs: Needs) -> Self {
-        Self { windows: vec![Accumulator::EMPTY; windows.len()], kept: Vec::new(), needs }
+        Self {
+            windows: vec![Accumulator::EMPTY; windows.len()],
+            kept: Vec::new(),
+            sketches: Vec::new(),
+            coverage: Coverage::default(),
+            needs,
+            reserved: 0,
+        }
     }
 
-    /// Memory of a row without kept values, bytes.
+    /// Memory of a row without kept values and sketches, bytes.
     pub(crate) fn bytes(windows: &Windows) -> u64 {
         (windows.len() as u64).saturating_mul(size_of::<Accumulator>() as u64)
     }
 
-    /// Memory of the kept values of a series of so many samples, bytes.
-    pub(crate) fn kept_bytes(windows: &Windows, samples: u64) -> u64 {
-        let ends = samples.min(windows.len() as u64) * size_of::<(usize, usize)>() as u64;
-        samples * size_of::<f64>() as u64 + ends
+    /// Bytes reserved for kept values and sketches, for whoever drops the row to give back.
+    pub(crate) fn reserved(&self) -> u64 {
+        self.reserved
     }
 
-    /// Begins to fold a series of `samples` samples at most into this row.
-    pub(crate) fn series(&mut self, samples: u64) -> SeriesFold<'_> {
-        let mut kept = Kept::default();
-        if self.needs.values {
-            kept.values.reserve_exact(samples as usize);
-            kept.ends.reserve_exact(self.windows.len().min(samples as usize));
+    /// Whether some of its quantiles come from sketches.
+    pub(crate) fn is_sketched(&self) -> bool {
+        !self.sketches.is_empty()
+    }
+
+    /// How much of the range its series cover.
+    pub(crate) fn covered(&self) -> Covered {
+        let Coverage { least, sum, series } = self.coverage;
+        Covered { least, mean: if series == 0 { 0.0 } else { sum / series as f64 } }
+    }
+
+    /// Begins to fold a series into this row.
+    pub(crate) fn series<'a>(
+        &'a mut self,
+        windows: &'a Windows,
+        meter: &'a Meter,
+    ) -> SeriesFold<'a> {
+        SeriesFold {
+            row: self,
+            windows,
+            meter,
+            window: 0,
+            current: Accumulator::EMPTY,
+            before: None,
+            kept: Kept::default(),
+            extent: Extent::default(),
         }
-        SeriesFold { row: self, window: 0, current: Accumulator::EMPTY, before: None, kept }
     }
 
     /// Adds the row of the group's next series.
@@ -62,6 +112,15 @@ impl Row {
             window.pool(other, self.needs);
         }
         self.kept.append(&mut next.kept);
+        if self.sketches.is_empty() {
+            self.sketches = next.sketches;
+        } else {
+            for (sketch, other) in self.sketches.iter_mut().zip(&next.sketches) {
+                sketch.merge(other);
+            }
+        }
+        self.coverage.add(&next.coverage);
+        self.reserved += next.reserved;
     }
 
     /// Whether no window holds a sample.
@@ -127,8 +186,17 @@ impl Row {
             }
             let gathered = gather.window(index);
             finished.counts.push(window.partial.count);
+            let sketch = self.sketches.get(index).filter(|sketch| !sketch.is_empty());
+            let sketch = sketch.map(|sketch| {
+                let mut all = sketch.clone();
+                gathered.iter().for_each(|&value| all.record(value, 1));
+                all
+            });
             for (column, function) in finished.values.iter_mut().zip(functions) {
-                column.push(function.finish(window, gathered, seconds));
+                column.push(match (function, &sketch) {
+                    (Function::Quantile(q), Some(sketch)) => sketch.quantile(*q),
+                    _ => function.finish(window, gathered, seconds),
+                });
             }
         }
         Ok(finished)
@@ -180,33 +248,94 @@ impl<'a> Gather<'a> {
     }
 }
 
-/// Folds the samples of one series, ascending in time, into a row.
+/// How far the samples of a series reach within its windows.
+#[derive(Default)]
+struct Extent {
+    samples: u64,
+    /// Steps from one sample to the next within a window, and how long they are together.
+    steps: u64,
+    steps_ns: u64,
+    /// Length of the windows that hold samples.
+    windows_seconds: f64,
+}
+
+impl Extent {
+    #[inline]
+    fn add(&mut self, partial: &Partial, windows: &Windows, window: usize) {
+        self.samples += partial.count;
+        self.steps += partial.count - 1;
+        self.steps_ns += partial.last.timestamp.0.abs_diff(partial.first.timestamp.0);
+        if self.steps_ns == 0 {
+            self.windows_seconds += windows.seconds(window);
+        }
+    }
+
+    /// The share of the range that is covered: see [`Covered`].
+    fn share(&self, windows: &Windows) -> f64 {
+        let covered = if self.steps_ns == 0 {
+            self.windows_seconds
+        } else {
+            self.samples as f64 * (self.steps_ns as f64 / self.steps as f64) / 1e9
+        };
+        (covered / windows.range_seconds()).min(1.0)
+    }
+}
+
+/// Folds what one series holds, ascending in time, into a row.
 pub(crate) struct SeriesFold<'a> {
     row: &'a mut Row,
+    windows: &'a Windows,
+    meter: &'a Meter,
     /// The window being folded.
     window: usize,
     current: Accumulator,
     /// The value of the latest sample so far.
     before: Option<f64>,
     kept: Kept,
+    extent: Extent,
 }
 
-impl SeriesFold<'_> {
-    /// Adds the statistics of a chunk that lies in one window.
-    pub(crate) fn add_statistics(&mut self, window: usize, partial: Partial) {
-        self.add(window, Accumulator::of_partial(partial));
+impl Sink for SeriesFold<'_> {
+    fn expect(&mut self, samples: u64) -> Result<()> {
+        if !self.row.needs.values {
+            return Ok(());
+        }
+        let ends = samples.min(self.row.windows.len() as u64);
+        let bytes = grow(&mut self.kept.values, samples, self.meter)?
+            + grow(&mut self.kept.ends, ends, self.meter)?;
+        self.row.reserved += bytes;
+        Ok(())
     }
 
-    /// Adds decoded samples.
-    pub(crate) fn add_samples(&mut self, decoded: &Decoded<'_>) {
-        for (window, timestamps, values) in decoded.stretches() {
-            self.add(window, Accumulator::of(timestamps, values, self.row.needs));
-            if self.row.needs.values {
-                self.keep(window, values);
-            }
+    fn samples(&mut self, window: usize, timestamps: &[i64], values: &[f64]) {
+        self.add(window, Accumulator::of(timestamps, values, self.row.needs));
+        if self.row.needs.values {
+            self.keep(window, values);
         }
     }
 
+    fn partial(&mut self, window: usize, partial: &Partial, sketch: Option<&Sketch>) -> Result<()> {
+        self.add(window, Accumulator::of_partial(*partial));
+        sketch.map_or(Ok(()), |sketch| self.sketch(window, sketch))
+    }
+}
+
+/// Makes room for more items; returns the bytes that it reserved for them.
+fn grow<T>(items: &mut Vec<T>, more: u64, meter: &Meter) -> Result<u64> {
+    let (length, capacity) = (items.len() as u64, items.capacity() as u64);
+    let wanted = length.saturating_add(more);
+    if wanted <= capacity {
+        return Ok(0);
+    }
+    // Exactly what the first asks for, then at least twice as much as before.
+    let target = if length == 0 { wanted } else { wanted.max(2 * capacity) };
+    let bytes = (target - capacity).saturating_mul(size_of::<T>() as u64);
+    meter.reserve(bytes)?;
+    items.reserve_exact((target - length) as usize);
+    Ok(bytes)
+}
+
+impl SeriesFold<'_> {
     fn add(&mut self, window: usize, mut later: Accumulator) {
         if later.partial.count == 0 {
             return;
@@ -233,8 +362,30 @@ impl SeriesFold<'_> {
         }
     }
 
+    fn sketch(&mut self, window: usize, sketch: &Sketch) -> Result<()> {
+        let row = &mut *self.row;
+        if row.sketches.is_empty() {
+            let bytes = (row.windows.len() * size_of::<Sketch>()) as u64;
+            self.meter.reserve(bytes)?;
+            row.reserved += bytes;
+            row.sketches.resize(row.windows.len(), Sketch::default());
+        }
+        if let Some(held) = row.sketches.get_mut(window) {
+            let before = sketch_bytes(held);
+            held.merge(sketch);
+            let bytes = sketch_bytes(held) - before;
+            self.meter.reserve(bytes)?;
+            row.reserved += bytes;
+        }
+        Ok(())
+    }
+
     /// Pools the window that has ended into the row.
     fn close(&mut self) {
+        if self.current.partial.count == 0 {
+            return;
+        }
+        self.extent.add(&self.current.partial, self.windows, self.window);
         if let Some(pooled) = self.row.windows.get_mut(self.window) {
             pooled.pool(&self.current, self.row.needs);
         }
@@ -247,5 +398,7 @@ impl SeriesFold<'_> {
         if !self.kept.values.is_empty() {
             self.row.kept.push(std::mem::take(&mut self.kept));
         }
+        let share = self.extent.share(self.windows);
+        self.row.coverage.add(&Coverage { least: share, sum: share, series: 1 });
     }
 }

@@ -3,7 +3,6 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use super::answer::Work;
 use super::request::{CancelToken, Limits};
 use crate::error::{Error, Result};
 use crate::time::{Clock, SystemClock};
@@ -17,8 +16,6 @@ pub(crate) struct Meter {
     deadline: Option<Instant>,
     cancel: CancelToken,
     memory_bytes: AtomicU64,
-    chunks_from_statistics: AtomicU64,
-    chunks_decoded: AtomicU64,
     samples_decoded: AtomicU64,
 }
 
@@ -39,8 +36,6 @@ impl Meter {
             deadline,
             cancel: cancel.clone(),
             memory_bytes: AtomicU64::new(0),
-            chunks_from_statistics: AtomicU64::new(0),
-            chunks_decoded: AtomicU64::new(0),
             samples_decoded: AtomicU64::new(0),
         })
     }
@@ -75,13 +70,6 @@ impl Meter {
         Ok(())
     }
 
-    /// Counts the chunks that a task is done with. Once a task, not once a chunk: a chunk's
-    /// statistics take less time than two threads need to agree on a counter.
-    pub(crate) fn chunks(&self, from_statistics: u64, decoded: u64) {
-        self.chunks_from_statistics.fetch_add(from_statistics, Ordering::Relaxed);
-        self.chunks_decoded.fetch_add(decoded, Ordering::Relaxed);
-    }
-
     /// Counts memory before it is allocated.
     ///
     /// # Errors
@@ -101,15 +89,5 @@ impl Meter {
     /// Gives back what was reserved.
     pub(crate) fn release(&self, bytes: u64) {
         self.memory_bytes.fetch_sub(bytes, Ordering::Relaxed);
-    }
-
-    /// What was done, once all tasks have ended.
-    pub(crate) fn work(&self, series: usize) -> Work {
-        Work {
-            series: series as u64,
-            chunks_from_statistics: self.chunks_from_statistics.load(Ordering::Relaxed),
-            chunks_decoded: self.chunks_decoded.load(Ordering::Relaxed),
-            samples_decoded: self.samples_decoded.load(Ordering::Relaxed),
-        }
     }
 }

@@ -4,24 +4,38 @@
 //! answer. Does not own: which series a matcher selects (`index`), where chunks live
 //! ([`ChunkSource`](crate::segment::ChunkSource)), what an aggregate is (`aggregate`).
 //!
-//! Where data comes from and goes: `execute` plans groups of series, rayon folds shards of them;
-//! `scan` walks one series' chunks in time order, taking statistics where a window covers a
-//! chunk that nothing overlaps, and decoding the rest; `fold` sums up windows and pools series;
-//! shards of a group are merged in the order of their series, so that an answer does not depend
-//! on the number of threads.
+//! Where data comes from and goes: `execute` cuts groups of series into shards, rayon folds them;
+//! `plan` says for each series which tier answers which stretch of time; `walk` goes through the
+//! stretches, by `stored` over records and by `scan` over raw chunks, taking a chunk's statistics
+//! where a window covers it and nothing overlaps it; `bucket` folds anew what a tier has not taken
+//! in; `fold` sums up windows and pools series. Shards of a group are merged in the order of their
+//! series, so that an answer does not depend on the number of threads. On the way `evidence`
+//! tallies what the answer stands on.
 
 mod answer;
+mod bucket;
+mod evidence;
 mod execute;
 mod fold;
+mod gaps;
+mod inputs;
 mod meter;
+mod plan;
+mod ranges;
+mod records;
 mod request;
 mod samples;
 mod scan;
+mod stored;
+mod walk;
 mod windows;
 
 pub use crate::aggregate::Function;
-pub use answer::{Answer, Group, GroupKey, Work};
+pub use answer::{Answer, Group, GroupKey};
+pub use evidence::{Covered, CutShort, Evidence, Gap, Loss, TierEvidence};
 pub use execute::execute;
+pub use plan::TierChoice;
+pub use records::bucket_records;
 pub use request::{CancelToken, Grouping, Limits, Request};
-pub use samples::{SampleRequest, SeriesSamples, for_each_run, read_samples};
+pub use samples::{SampleRequest, SeriesSamples, for_each_run, read_samples, retain_held};
 pub use windows::Windows;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::Function;
+use super::plan::TierChoice;
 use super::windows::Windows;
 use crate::error::{Error, Result};
 use crate::time::{TimeRange, Timestamp, duration_nanos};
@@ -34,16 +35,26 @@ pub struct Request {
     pub functions: Vec<Function>,
     /// Which series are pooled.
     pub group_by: Grouping,
+    /// Which tiers may answer.
+    pub tier: TierChoice,
     /// What it may cost.
     pub limits: Limits,
     /// When to give up.
     pub deadline: Option<Instant>,
+    /// Whether a limit or the deadline leaves out the groups that could not be read in full,
+    /// instead of failing the query; the answer's evidence tells. Which groups these are may
+    /// differ from run to run.
+    pub cut_short: bool,
+    /// Whether the evidence tells what came late or was refused while the range was recorded: a
+    /// small query of its own over the engine's own counters.
+    pub losses: bool,
     /// Lets another thread give up.
     pub cancel: CancelToken,
 }
 
 impl Request {
-    /// One window over the range, each series by itself, default limits, no deadline.
+    /// One window over the range, each series by itself, tiers where they answer exactly, default
+    /// limits, no deadline, losses told.
     #[must_use]
     pub fn new(range: TimeRange, functions: Vec<Function>) -> Self {
         Self {
@@ -51,8 +62,11 @@ impl Request {
             step: None,
             functions,
             group_by: Grouping::Series,
+            tier: TierChoice::Auto,
             limits: Limits::default(),
             deadline: None,
+            cut_short: false,
+            losses: true,
             cancel: CancelToken::default(),
         }
     }

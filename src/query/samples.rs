@@ -5,14 +5,16 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 
+use super::inputs::{Inputs, Masked};
 use super::meter::Meter;
+use super::ranges::intersection;
 use super::request::{CancelToken, Limits};
 use super::scan::{Located, Reader, runs};
 use super::windows::Windows;
 use crate::error::Result;
 use crate::model::{Series, SeriesId};
-use crate::segment::{Columns, Sources};
-use crate::time::TimeRange;
+use crate::segment::{ChunkRef, Columns, Sources};
+use crate::time::{TimeRange, Timestamp};
 
 /// Which samples are wanted, and how much that may cost.
 #[derive(Debug, Clone)]
@@ -58,12 +60,14 @@ pub fn read_samples(
     sources: &Sources,
 ) -> Result<Vec<SeriesSamples>> {
     let (windows, meter) = prepare(request, series.len())?;
+    let inputs = Inputs::new(sources);
     let read: Vec<Option<SeriesSamples>> = series
         .par_iter()
         .map_init(
-            || (Reader::new(&sources.samples, windows, &meter), Vec::new()),
+            || (Reader::new(&inputs.samples, windows, &meter), Vec::new()),
             |(reader, located), (id, series)| {
-                let Columns { timestamps, values } = collect(reader, located, *id, &meter)?;
+                let Columns { timestamps, values } =
+                    collect(reader, located, (*id, request.range), &meter)?;
                 let any = !timestamps.is_empty();
                 Ok(any.then(|| SeriesSamples { series: Arc::clone(series), timestamps, values }))
             },
@@ -75,17 +79,17 @@ pub fn read_samples(
 fn collect(
     reader: &mut Reader<'_>,
     located: &mut Vec<Located>,
-    series: SeriesId,
+    (series, range): (SeriesId, TimeRange),
     meter: &Meter,
 ) -> Result<Columns> {
-    reader.locate(series, located)?;
+    reader.locate(series, range, located)?;
     let samples: u64 = located.iter().map(|located| u64::from(located.chunk.samples)).sum();
     meter.reserve(samples * 16)?;
     let mut columns = Columns::default();
     columns.timestamps.reserve_exact(samples as usize);
     columns.values.reserve_exact(samples as usize);
     for run in runs(located) {
-        for (_, timestamps, values) in reader.read(run)?.stretches() {
+        for (_, timestamps, values) in reader.read(run, range)?.windows() {
             columns.timestamps.extend_from_slice(timestamps);
             columns.values.extend_from_slice(values);
         }
@@ -107,17 +111,69 @@ pub fn for_each_run(
     mut visit: impl FnMut(&Arc<Series>, &[i64], &[f64]) -> Result<()>,
 ) -> Result<()> {
     let (windows, meter) = prepare(request, series.len())?;
-    let mut reader = Reader::new(&sources.samples, windows, &meter);
+    let inputs = Inputs::new(sources);
+    let mut reader = Reader::new(&inputs.samples, windows, &meter);
     let mut located = Vec::new();
     for (id, series) in series {
-        reader.locate(*id, &mut located)?;
+        reader.locate(*id, request.range, &mut located)?;
         for run in runs(&located) {
-            for (_, timestamps, values) in reader.read(run)?.stretches() {
+            for (_, timestamps, values) in reader.read(run, request.range)?.windows() {
                 visit(series, timestamps, values)?;
             }
         }
     }
     Ok(())
+}
+
+/// Keeps those of `series` that may hold anything about `range` that is not deleted: a chunk that
+/// overlaps it, or records of a source that accounts for some of it.
+///
+/// # Errors
+/// Those of the sources.
+pub fn retain_held(
+    series: &mut Vec<(SeriesId, Arc<Series>)>,
+    range: TimeRange,
+    sources: &Sources,
+) -> Result<()> {
+    let inputs = Inputs::new(sources);
+    let mut chunks = Vec::new();
+    let mut failed = None;
+    series.retain(|(id, _)| {
+        failed.is_none()
+            && may_hold(*id, range, &inputs, &mut chunks).unwrap_or_else(|error| {
+                failed = Some(error);
+                false
+            })
+    });
+    failed.map_or(Ok(()), Err)
+}
+
+fn may_hold(
+    series: SeriesId,
+    range: TimeRange,
+    inputs: &Inputs<'_>,
+    chunks: &mut Vec<ChunkRef>,
+) -> Result<bool> {
+    for input in &inputs.samples {
+        chunks.clear();
+        input.source.chunks(series, range, chunks)?;
+        let there =
+            |chunk: &ChunkRef| input.masked(series, chunk.first, chunk.last) != Masked::Wholly;
+        if chunks.iter().any(there) {
+            return Ok(true);
+        }
+    }
+    for input in inputs.recorded.iter().chain(&inputs.tiers) {
+        let about = intersection(input.source.window(), range);
+        let last = Timestamp(about.end.0.saturating_sub(1));
+        if !about.is_empty()
+            && input.masked(series, about.start, last) != Masked::Wholly
+            && input.source.fields(series)?.is_some()
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// One window over the range: what lies in it is what is wanted.

@@ -2,42 +2,69 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::Arc;
+use std::ops::Range;
 
+use super::evidence::ChunkTally;
+use super::inputs::{Input, Masked};
 use super::meter::Meter;
-use super::windows::{Stretch, Windows};
+use super::windows::{WindowRows, Windows};
 use crate::aggregate::Partial;
 use crate::error::{DecodeError, Error, Result};
-use crate::model::SeriesId;
+use crate::model::{SeriesId, is_stale};
 use crate::segment::{ChunkRef, ChunkSource, Columns, merge_latest_wins};
-use crate::time::Timestamp;
+use crate::time::{TimeRange, Timestamp};
 
 /// Timestamp columns kept by one [`Reader`], with where the windows cut them. 16 MiB hold two
 /// million timestamps: three weeks of a scrape each second.
 const CACHE_BYTES_MAX: usize = 16 << 20;
 
-/// A chunk and the source that holds it, as an index into the reader's sources.
+/// A chunk and the input that holds it, as an index into the sample inputs.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Located {
     source: usize,
+    series: SeriesId,
     pub(crate) chunk: ChunkRef,
+    /// Whether some of its samples are deleted.
+    masked: bool,
 }
 
 /// Samples of one run of chunks, cut into windows.
 pub(crate) struct Decoded<'a> {
     timestamps: &'a [i64],
     values: &'a [f64],
-    stretches: &'a [Stretch],
+    windows: &'a [WindowRows],
+    /// Those that count.
+    rows: Range<usize>,
 }
 
 impl<'a> Decoded<'a> {
+    fn new(columns: (&'a [i64], &'a [f64], &'a [WindowRows]), range: Option<TimeRange>) -> Self {
+        let (timestamps, values, windows) = columns;
+        let below = |point: Timestamp| timestamps.partition_point(|&time| time < point.0);
+        let rows = range.map_or(0..timestamps.len(), |r| below(r.start)..below(r.end));
+        Self { timestamps, values, windows, rows }
+    }
+
     /// For each window that holds samples, ascending: its index, their timestamps and values.
-    pub(crate) fn stretches(&self) -> impl Iterator<Item = (usize, &'a [i64], &'a [f64])> {
-        let (timestamps, values) = (self.timestamps, self.values);
-        self.stretches.iter().filter_map(move |Stretch { window, rows }| {
-            Some((*window, timestamps.get(rows.clone())?, values.get(rows.clone())?))
+    pub(crate) fn windows(&self) -> impl Iterator<Item = (usize, &'a [i64], &'a [f64])> {
+        let (timestamps, values, within) = (self.timestamps, self.values, self.rows.clone());
+        self.windows.iter().filter_map(move |WindowRows { window, rows }| {
+            let rows = rows.start.max(within.start)..rows.end.min(within.end);
+            let times = timestamps.get(rows.clone()).filter(|times| !times.is_empty())?;
+            Some((*window, times, values.get(rows)?))
         })
     }
+}
+
+/// The samples of one bucket, told apart by who wrote them.
+#[derive(Default)]
+pub(crate) struct BucketSamples {
+    /// All that count.
+    pub(crate) all: Columns,
+    /// Without stale markers: how many there were before the later writes.
+    pub(crate) older: u64,
+    /// The later writes alone.
+    pub(crate) newer: Columns,
 }
 
 /// Cuts chunks that ascend by their first timestamp into runs: chunks of one run overlap, directly
@@ -53,8 +80,7 @@ pub(crate) fn runs(located: &[Located]) -> impl Iterator<Item = &[Located]> {
 /// Reads chunks for one task; its buffers and its cache of timestamp columns are reused from
 /// series to series.
 pub(crate) struct Reader<'a> {
-    /// Ascending by rank, so that the later in order wins a merge.
-    sources: Vec<&'a dyn ChunkSource>,
+    inputs: &'a [Input<'a, dyn ChunkSource>],
     windows: Windows,
     meter: &'a Meter,
     cache: TimestampCache,
@@ -62,23 +88,22 @@ pub(crate) struct Reader<'a> {
     values: Vec<f64>,
     streams: Vec<Columns>,
     merged: Columns,
-    stretches: Vec<Stretch>,
+    merged_windows: Vec<WindowRows>,
     /// Bytes of the meter's memory that the merge buffers hold.
     merge_bytes: u64,
-    chunks_from_statistics: u64,
-    chunks_decoded: u64,
+    /// For each input the chunk that a bucket was last read from, for the buckets beside it.
+    recent: Vec<Option<(ChunkRef, Columns)>>,
+    pub(crate) tally: ChunkTally,
 }
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(
-        sources: &'a [Arc<dyn ChunkSource>],
+        inputs: &'a [Input<'a, dyn ChunkSource>],
         windows: Windows,
         meter: &'a Meter,
     ) -> Self {
-        let mut sources: Vec<&dyn ChunkSource> = sources.iter().map(|source| &**source).collect();
-        sources.sort_by_key(|source| source.rank());
         Self {
-            sources,
+            inputs,
             windows,
             meter,
             cache: TimestampCache::new(CACHE_BYTES_MAX),
@@ -86,69 +111,186 @@ impl<'a> Reader<'a> {
             values: Vec::new(),
             streams: Vec::new(),
             merged: Columns::default(),
-            stretches: Vec::new(),
+            merged_windows: Vec::new(),
             merge_bytes: 0,
-            chunks_from_statistics: 0,
-            chunks_decoded: 0,
+            recent: Vec::new(),
+            tally: ChunkTally::new(inputs.len()),
         }
     }
 
-    /// Replaces `out` with the chunks of the series that overlap the range, of all sources,
-    /// ascending by first timestamp.
-    pub(crate) fn locate(&mut self, series: SeriesId, out: &mut Vec<Located>) -> Result<()> {
+    /// Replaces `out` with the chunks of the series that overlap `range`, of all inputs, ascending
+    /// by first timestamp. Chunks that are deleted wholly are left out.
+    pub(crate) fn locate(
+        &mut self,
+        series: SeriesId,
+        range: TimeRange,
+        out: &mut Vec<Located>,
+    ) -> Result<()> {
         self.meter.check()?;
         out.clear();
-        for (index, source) in self.sources.iter().enumerate() {
-            self.found.clear();
-            source.chunks(series, self.windows.range(), &mut self.found)?;
-            out.extend(self.found.iter().map(|&chunk| Located { source: index, chunk }));
+        for source in 0..self.inputs.len() {
+            self.locate_in(source, series, range, out)?;
         }
         out.sort_by_key(|located| located.chunk.first);
         Ok(())
     }
 
-    /// The statistics of a chunk that nothing overlaps, with the window that holds all of it.
-    /// `None` where it crosses a window's end or its source keeps no statistics.
-    pub(crate) fn statistics(&mut self, located: &Located) -> Result<Option<(usize, Partial)>> {
-        let Located { source, chunk } = located;
+    /// As [`locate`](Self::locate), appends those of one input.
+    pub(crate) fn locate_in(
+        &mut self,
+        source: usize,
+        series: SeriesId,
+        range: TimeRange,
+        out: &mut Vec<Located>,
+    ) -> Result<()> {
+        let Some(input) = self.inputs.get(source) else { return Ok(()) };
+        self.found.clear();
+        input.source.chunks(series, range, &mut self.found)?;
+        for &chunk in &self.found {
+            let masked = match input.masked(series, chunk.first, chunk.last) {
+                Masked::Wholly => continue,
+                masked => masked == Masked::Partly,
+            };
+            out.push(Located { source, series, chunk, masked });
+        }
+        Ok(())
+    }
+
+    /// The statistics of a chunk that nothing overlaps and that lies in `range`, with the window
+    /// that holds all of it. `None` where it crosses a window's end, some of it is deleted, or its
+    /// source keeps no statistics.
+    pub(crate) fn statistics(
+        &mut self,
+        located: &Located,
+        range: TimeRange,
+    ) -> Result<Option<(usize, Partial)>> {
+        let Located { source, chunk, masked, .. } = located;
         let Some(window) = self.windows.holding(chunk.first, chunk.last) else {
             return Ok(None);
         };
-        let Some(source) = self.sources.get(*source) else { return Ok(None) };
-        let statistics = source.statistics(chunk)?;
-        self.chunks_from_statistics += u64::from(statistics.is_some());
+        if *masked || !range.covers(chunk.first, chunk.last) {
+            return Ok(None);
+        }
+        let Some(input) = self.inputs.get(*source) else { return Ok(None) };
+        let statistics = input.source.statistics(chunk)?;
+        if statistics.is_some() {
+            self.tally.from_statistics += 1;
+            self.tally.read(*source);
+        }
         Ok(statistics.map(|partial| (window, partial)))
     }
 
-    /// Decodes a run of overlapping chunks, or a single chunk.
-    pub(crate) fn read(&mut self, run: &[Located]) -> Result<Decoded<'_>> {
+    /// Decodes a run of overlapping chunks, or a single chunk, and keeps what lies in `range`.
+    pub(crate) fn read(&mut self, run: &[Located], range: TimeRange) -> Result<Decoded<'_>> {
         self.meter.check()?;
-        if let [single] = run {
+        let cut = (range != self.windows.range()).then_some(range);
+        if let [single] = run
+            && !single.masked
+        {
             let (column, values) = self.read_chunk(single)?;
-            let Column { timestamps, stretches } = column;
-            return Ok(Decoded { timestamps, values, stretches });
+            let Column { timestamps, windows } = column;
+            return Ok(Decoded::new((timestamps, values, windows), cut));
         }
         self.merge(run)?;
-        self.windows.split(&self.merged.timestamps, &mut self.stretches);
-        Ok(Decoded {
-            timestamps: &self.merged.timestamps,
-            values: &self.merged.values,
-            stretches: &self.stretches,
-        })
+        self.windows.split(&self.merged.timestamps, &mut self.merged_windows);
+        let Columns { timestamps, values } = &self.merged;
+        Ok(Decoded::new((timestamps, values, &self.merged_windows), cut))
+    }
+
+    /// The chunk's timestamps, deleted ones too.
+    pub(crate) fn timestamps(&mut self, located: &Located) -> Result<&[i64]> {
+        self.meter.check()?;
+        let Some(input) = self.inputs.get(located.source) else { return Ok(&[]) };
+        let column =
+            self.cache.column(located.source, input.source, &located.chunk, &self.windows)?;
+        Ok(&column.timestamps)
+    }
+
+    /// Replaces `out` with the series' samples in `bucket`; what inputs of a rank above `rank` hold
+    /// is newer. Chunks decoded for the bucket before are not decoded again.
+    pub(crate) fn read_bucket(
+        &mut self,
+        series: SeriesId,
+        bucket: TimeRange,
+        rank: u64,
+        out: &mut BucketSamples,
+    ) -> Result<()> {
+        let mut located = Vec::new();
+        self.locate(series, bucket, &mut located)?;
+        // Of one source ascending in time: a later chunk of it continues the stream.
+        let mut streams = std::mem::take(&mut self.streams);
+        streams.iter_mut().for_each(Columns::clear);
+        streams.resize_with(self.inputs.len(), Columns::default);
+        for located in &located {
+            let decoded = self.recent(located)?;
+            let Some(stream) = streams.get_mut(located.source) else { continue };
+            let below =
+                |point: Timestamp| decoded.timestamps.partition_point(|&time| time < point.0);
+            append(decoded, below(bucket.start)..below(bucket.end), stream);
+        }
+        let older = self.inputs.partition_point(|input| input.rank <= rank);
+        let (older, newer) = streams.split_at(older.min(streams.len()));
+        merge_latest_wins(older, &mut out.all);
+        out.older = out.all.values.iter().filter(|value| !is_stale(**value)).count() as u64;
+        merge_latest_wins(newer, &mut out.newer);
+        merge_latest_wins(&streams, &mut out.all);
+        self.streams = streams;
+        Ok(())
+    }
+
+    /// The chunk's samples that are not deleted, decoded unless it was the last of its input.
+    fn recent(&mut self, located: &Located) -> Result<&Columns> {
+        let index = located.source;
+        self.recent.resize_with(self.inputs.len(), || None);
+        let known = |held: &Option<(ChunkRef, Columns)>| {
+            held.as_ref().is_some_and(|(chunk, _)| *chunk == located.chunk)
+        };
+        if !self.recent.get(index).is_some_and(known) {
+            let mut columns = Columns::default();
+            self.append_chunk(located, &mut columns)?;
+            if let Some(held) = self.recent.get_mut(index) {
+                *held = Some((located.chunk, columns));
+            }
+        }
+        let held = self.recent.get(index).and_then(Option::as_ref);
+        held.map(|(_, columns)| columns).ok_or_else(|| wrong_length(0, &located.chunk, 0))
+    }
+
+    /// Appends the chunk's samples that are not deleted.
+    fn append_chunk(&mut self, located: &Located, out: &mut Columns) -> Result<()> {
+        let input = self.inputs.get(located.source);
+        let (column, values) = self.read_chunk(located)?;
+        match input.filter(|_| located.masked) {
+            None => {
+                out.timestamps.extend_from_slice(&column.timestamps);
+                out.values.extend_from_slice(values);
+            }
+            Some(input) => {
+                let rows = column.timestamps.iter().zip(values);
+                let kept = rows.filter(|(time, _)| !input.is_masked(located.series, **time));
+                for (&time, &value) in kept {
+                    out.timestamps.push(time);
+                    out.values.push(value);
+                }
+            }
+        }
+        Ok(())
     }
 
     fn read_chunk(&mut self, located: &Located) -> Result<(&Column, &[f64])> {
-        let Located { source: index, chunk } = located;
-        let Some(&source) = self.sources.get(*index) else {
+        let Located { source: index, chunk, .. } = located;
+        let Some(input) = self.inputs.get(*index) else {
             return Err(wrong_length(0, chunk, 0));
         };
         self.meter.decode(chunk.samples)?;
-        self.chunks_decoded += 1;
-        source.read_values(chunk, &mut self.values)?;
-        let column = self.cache.column(*index, source, chunk, &self.windows)?;
+        self.tally.decoded += 1;
+        self.tally.samples += u64::from(chunk.samples);
+        self.tally.read(*index);
+        input.source.read_values(chunk, &mut self.values)?;
+        let column = self.cache.column(*index, input.source, chunk, &self.windows)?;
         for length in [self.values.len(), column.timestamps.len()] {
             if length != chunk.samples as usize {
-                return Err(wrong_length(source.rank(), chunk, length));
+                return Err(wrong_length(input.rank, chunk, length));
             }
         }
         Ok((column, &self.values))
@@ -169,13 +311,11 @@ impl<'a> Reader<'a> {
         streams.iter_mut().for_each(Columns::clear);
         // Streams that this run does not use are empty, which a merge passes over.
         let by_source = by_source.chunk_by(|one, next| one.source == next.source);
-        streams.resize_with(self.sources.len(), Columns::default);
+        streams.resize_with(self.inputs.len(), Columns::default);
         for (stream, chunks) in streams.iter_mut().zip(by_source) {
             for located in chunks {
                 self.meter.check()?;
-                let (column, values) = self.read_chunk(located)?;
-                stream.timestamps.extend_from_slice(&column.timestamps);
-                stream.values.extend_from_slice(values);
+                self.append_chunk(located, stream)?;
             }
         }
         merge_latest_wins(&streams, &mut self.merged);
@@ -184,10 +324,14 @@ impl<'a> Reader<'a> {
     }
 }
 
+fn append(from: &Columns, rows: Range<usize>, out: &mut Columns) {
+    out.timestamps.extend_from_slice(from.timestamps.get(rows.clone()).unwrap_or_default());
+    out.values.extend_from_slice(from.values.get(rows).unwrap_or_default());
+}
+
 impl Drop for Reader<'_> {
     fn drop(&mut self) {
         self.meter.release(self.merge_bytes);
-        self.meter.chunks(self.chunks_from_statistics, self.chunks_decoded);
     }
 }
 
@@ -203,12 +347,12 @@ fn wrong_length(rank: u64, chunk: &ChunkRef, found: usize) -> Error {
 #[derive(Default)]
 struct Column {
     timestamps: Vec<i64>,
-    stretches: Vec<Stretch>,
+    windows: Vec<WindowRows>,
 }
 
 impl Column {
     fn bytes(&self) -> usize {
-        size_of_val(&*self.timestamps) + size_of_val(&*self.stretches)
+        size_of_val(&*self.timestamps) + size_of_val(&*self.windows)
     }
 }
 
@@ -246,7 +390,7 @@ impl TimestampCache {
             Entry::Occupied(held) => Ok(held.into_mut()),
             Entry::Vacant(place) => {
                 source.read_timestamps(chunk, &mut recycled.timestamps)?;
-                windows.split(&recycled.timestamps, &mut recycled.stretches);
+                windows.split(&recycled.timestamps, &mut recycled.windows);
                 self.bytes += recycled.bytes();
                 self.keys.push(key);
                 Ok(place.insert(recycled))
@@ -273,7 +417,6 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
-    use crate::time::TimeRange;
 
     /// Column `id` holds ten timestamps from `100 · id` on; counts how often one is decoded.
     #[derive(Default)]
@@ -309,13 +452,13 @@ mod tests {
     fn a_full_cache_still_spares_most_of_a_walk_that_just_does_not_fit() {
         let windows = Windows::new(TimeRange::ALL, None).unwrap();
         let source = Counted::default();
-        // A column of ten timestamps and one stretch is 104 bytes: nine fit, ten are walked.
+        // A column of ten timestamps in one window is 104 bytes: nine fit, ten are walked.
         let mut cache = TimestampCache::new(9 * 104);
         for _series in 0..100 {
             for id in 0..10 {
                 let column = cache.column(0, &source, &chunk(id, 10), &windows).unwrap();
                 assert_eq!(column.timestamps[0], 100 * id);
-                assert_eq!(column.stretches, [Stretch { window: 0, rows: 0..10 }]);
+                assert_eq!(column.windows, [WindowRows { window: 0, rows: 0..10 }]);
                 assert!(cache.bytes <= cache.bytes_max);
                 assert_eq!(cache.columns.len(), cache.keys.len());
             }
@@ -331,7 +474,8 @@ mod tests {
             .into_iter()
             .map(|(first, last)| {
                 let (first, last) = (Timestamp(first), Timestamp(last));
-                Located { source: 0, chunk: ChunkRef { first, last, ..chunk(0, 2) } }
+                let chunk = ChunkRef { first, last, ..chunk(0, 2) };
+                Located { source: 0, series: SeriesId(0), chunk, masked: false }
             })
             .collect();
         let lengths: Vec<usize> = runs(&located).map(<[Located]>::len).collect();

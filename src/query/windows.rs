@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::segment::count_below;
-use crate::time::{TimeRange, Timestamp, duration_nanos};
+use crate::time::{Tier, TimeRange, Timestamp, duration_nanos};
 
 /// Half-open windows `start + i·step <= t < start + (i+1)·step`, the last cut at the range's end.
 /// Nothing is stored per window.
@@ -21,7 +21,7 @@ pub struct Windows {
 
 /// Samples `rows` of some columns lie in the window `window`; never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Stretch {
+pub(crate) struct WindowRows {
     pub(crate) window: usize,
     pub(crate) rows: Range<usize>,
 }
@@ -46,6 +46,15 @@ impl Windows {
         let len = usize::try_from(span.div_ceil(step))
             .map_err(|_| Error::Limit { what: "windows", limit: usize::MAX as u64 })?;
         Ok(Self { range, span, step, len })
+    }
+
+    /// The buckets of a tier in a range that is aligned to them; of raw, one window.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub(crate) fn of_tier(range: TimeRange, tier: Tier) -> Result<Self> {
+        let resolution = Duration::from_nanos(tier.nanos().unsigned_abs());
+        Self::new(range, (!tier.is_raw()).then_some(resolution))
     }
 
     /// The whole range that they cover.
@@ -87,6 +96,11 @@ impl Windows {
         (self.span - start).min(self.step) as f64 / 1e9
     }
 
+    /// The length of the whole range in seconds.
+    pub(crate) fn range_seconds(&self) -> f64 {
+        self.span as f64 / 1e9
+    }
+
     /// The index of the window that holds the point, if any does.
     #[must_use]
     #[inline]
@@ -105,9 +119,19 @@ impl Windows {
         (self.index(last)? == window).then_some(window)
     }
 
-    /// Replaces `out` with the stretches of the strictly ascending `timestamps`, one for each
+    /// Whether every border between two windows is one between two of the tier's buckets: then a
+    /// bucket that lies in the range lies in one window.
+    pub(crate) fn divided_by(&self, tier: Tier) -> bool {
+        let resolution = i128::from(tier.nanos().max(1));
+        let first_border = i128::from(self.range.start.0) + i128::from(self.step);
+        self.len == 1
+            || first_border % resolution == 0
+                && (self.len == 2 || i128::from(self.step) % resolution == 0)
+    }
+
+    /// Replaces `out` with the rows of the strictly ascending `timestamps`, one for each
     /// window that holds any of them, ascending.
-    pub(crate) fn split(&self, timestamps: &[i64], out: &mut Vec<Stretch>) {
+    pub(crate) fn split(&self, timestamps: &[i64], out: &mut Vec<WindowRows>) {
         out.clear();
         let mut at = timestamps.partition_point(|&time| time < self.range.start.0);
         let stop = timestamps.partition_point(|&time| time < self.range.end.0);
@@ -116,7 +140,7 @@ impl Windows {
             let Some(bounds) = self.get(window) else { return };
             let rows = at..at + count_below(rest, bounds.end.0);
             at = rows.end;
-            out.push(Stretch { window, rows });
+            out.push(WindowRows { window, rows });
         }
     }
 }
@@ -167,10 +191,10 @@ mod tests {
         ) {
             let windows = windows(start, start + length, step);
             let times: Vec<i64> = times.into_iter().collect();
-            let mut stretches = vec![];
-            windows.split(&times, &mut stretches);
+            let mut split = vec![];
+            windows.split(&times, &mut split);
             let mut found = vec![None; times.len()];
-            for Stretch { window, rows } in stretches {
+            for WindowRows { window, rows } in split {
                 prop_assert!(!rows.is_empty());
                 for row in rows {
                     found[row] = Some(window);

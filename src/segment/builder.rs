@@ -1,7 +1,6 @@
 //! Laying encoded columns into segments, and ending a segment when it is large enough.
 
 use std::collections::HashMap;
-use std::ops::Range;
 
 use super::directory::{self, Chunk, Place, TimestampColumn};
 use super::format::{HEADER_BYTES, header};
@@ -153,8 +152,8 @@ impl EncodedValues {
 struct Laid {
     chunk: Chunk,
     partial: Partial,
-    /// Where in [`Builder::values`].
-    values: Range<usize>,
+    /// Its value column's bytes.
+    values: Vec<u8>,
 }
 
 /// The segment being built.
@@ -166,7 +165,6 @@ pub(super) struct Builder {
     placed: HashMap<usize, u32>,
     columns: Vec<TimestampColumn>,
     timestamps: Vec<u8>,
-    values: Vec<u8>,
     chunks: Vec<Laid>,
     size_bytes: usize,
 }
@@ -179,7 +177,6 @@ impl Builder {
             placed: HashMap::new(),
             columns: Vec::new(),
             timestamps: Vec::new(),
-            values: Vec::new(),
             chunks: Vec::new(),
             size_bytes: HEADER_BYTES,
         }
@@ -230,8 +227,6 @@ impl Builder {
             place
         });
         self.size_bytes += column.size_bytes();
-        let start = self.values.len();
-        self.values.extend_from_slice(&column.bytes);
         let place = if column.encoding.is_constant() {
             Place::Constant(column.value)
         } else {
@@ -247,7 +242,7 @@ impl Builder {
             encoding: column.encoding,
             place,
         };
-        self.chunks.push(Laid { chunk, partial: column.partial, values: start..self.values.len() });
+        self.chunks.push(Laid { chunk, partial: column.partial, values: column.bytes });
     }
 
     /// Ends the segment and hands it to `sink`; nothing where there is nothing in it.
@@ -258,9 +253,8 @@ impl Builder {
         let mut chunks = std::mem::take(&mut self.chunks);
         let columns = std::mem::take(&mut self.columns);
         let timestamps = std::mem::take(&mut self.timestamps);
-        let values = std::mem::take(&mut self.values);
         self.placed.clear();
-        self.size_bytes = HEADER_BYTES;
+        let size_bytes = std::mem::replace(&mut self.size_bytes, HEADER_BYTES);
         chunks.sort_by_key(|laid| (laid.chunk.series, laid.chunk.first));
         let overlap = chunks.windows(2).any(|pair| {
             matches!(pair, [a, b]
@@ -271,10 +265,11 @@ impl Builder {
             return Err(Error::InvalidArgument { what: "groups", reason });
         }
         let Some(info) = describe(&chunks, &columns) else { return Ok(()) };
-        let mut bytes = vec![0; HEADER_BYTES];
+        let mut bytes = Vec::with_capacity(size_bytes);
+        bytes.resize(HEADER_BYTES, 0);
         bytes.extend_from_slice(&timestamps);
         for laid in &chunks {
-            bytes.extend_from_slice(values.get(laid.values.clone()).unwrap_or_default());
+            bytes.extend_from_slice(&laid.values);
         }
         let columns_bytes = bytes.len() - HEADER_BYTES;
         let entries: Vec<(Chunk, Partial)> =

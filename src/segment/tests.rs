@@ -221,3 +221,70 @@ proptest! {
         prop_assert!(Segment::open(bytes).is_err());
     }
 }
+
+#[test]
+fn columns_copied_from_one_segment_read_the_same_in_another() {
+    let group = scrape(3..24, 250, -77);
+    let source = check(std::slice::from_ref(&group), &SMALL);
+    let source: Vec<Segment> =
+        source.into_iter().map(|segment| Segment::open(segment.bytes).unwrap()).collect();
+    let chunks =
+        |series| source.iter().flat_map(move |s| s.chunks_of(series).iter().map(move |c| (s, c)));
+    let timestamps: Vec<EncodedTimestamps> =
+        chunks(3).map(|(s, c)| s.copy_timestamps(c.timestamps).unwrap()).collect();
+    let read = |series: usize, chunk: usize| {
+        let (segment, chunk) = chunks(3 + series as u32).nth(chunk).unwrap();
+        Ok(segment.copy_values(chunk).unwrap())
+    };
+    let series: Vec<u32> = (10..31).collect();
+    let mut copied = Vec::new();
+    let group = EncodedGroup { series: &series, timestamps: &timestamps, read: &read };
+    lay_segments(&[group], &SMALL, &mut |segment| {
+        copied.push(segment);
+        Ok(())
+    })
+    .unwrap();
+    for segment in &copied {
+        Segment::open(segment.bytes.clone()).unwrap().verify().unwrap();
+    }
+    for series in 3..24_u32 {
+        let found = samples_of(&copied, series + 7);
+        let values = scrape(3..24, 250, -77).values[series as usize - 3].clone();
+        assert_eq!(found.len(), 250);
+        assert!(found.iter().zip(values).all(|(found, value)| found.1 == value.to_bits()));
+    }
+}
+
+#[test]
+fn a_damaged_column_is_not_copied() {
+    let segments = check(&[scrape(4..9, 80, 0)], &SMALL);
+    let sound = &segments[0].bytes;
+    let mut refused = 0;
+    for at in 20..sound.len() {
+        let mut damaged = sound.clone();
+        damaged[at] ^= 1;
+        // Damage in the directory is noticed at open.
+        let Ok(segment) = Segment::open(damaged) else { continue };
+        let columns = 0..segment.timestamp_columns().len() as u32;
+        let copied = columns.map(|column| segment.copy_timestamps(column).is_err());
+        let values = segment.chunks().iter().map(|chunk| segment.copy_values(chunk).is_err());
+        assert_eq!(copied.chain(values).filter(|refused| *refused).count(), 1, "byte {at}");
+        refused += 1;
+    }
+    assert!(refused > 100, "{refused}");
+}
+
+#[test]
+fn columns_that_do_not_fit_each_other_are_refused() {
+    let lay = |timestamps: &[EncodedTimestamps], series: &[u32]| {
+        let read = |_: usize, _: usize| Ok(EncodedValues::of(&[1, 2, 3], &[1.0, 2.0, 5.0]));
+        let group = EncodedGroup { series, timestamps, read: &read };
+        lay_segments(&[group], &SMALL, &mut |_| Ok(()))
+    };
+    let (one, next) = (EncodedTimestamps::of(&[1, 2, 3]), EncodedTimestamps::of(&[4, 5, 6]));
+    lay(&[one.clone(), next.clone()], &[0, 7]).unwrap();
+    assert!(lay(&[next, one.clone()], &[0]).is_err(), "descending");
+    assert!(lay(&[one.clone(), EncodedTimestamps::of(&[3, 4, 5])], &[0]).is_err(), "overlapping");
+    assert!(lay(std::slice::from_ref(&one), &[7, 7]).is_err(), "a series twice");
+    assert!(lay(&[EncodedTimestamps::of(&[1, 2])], &[0]).is_err(), "another length");
+}

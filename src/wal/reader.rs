@@ -238,7 +238,7 @@ impl FileReader {
             while reader.remaining() > 0 {
                 let mut is_data = false;
                 let shown = self.decoder.decode(&mut reader, sequence, &mut |record| {
-                    is_data = matches!(record, Record::Scrape { .. } | Record::Column { .. });
+                    is_data = record.is_data();
                     if is_data && sequence <= watermark {
                         return Ok(());
                     }

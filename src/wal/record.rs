@@ -4,7 +4,9 @@ use std::collections::HashMap;
 
 use roaring::RoaringBitmap;
 
+use crate::aggregate::{Distribution, Sketch};
 use crate::codec::bytes::{Reader, write_signed, write_varint};
+use crate::codec::sketches;
 use crate::error::DecodeError;
 use crate::model::{Metadata, MetricKind, Series, SeriesId};
 
@@ -63,6 +65,17 @@ pub enum Record<'a> {
         /// One a timestamp, bit for bit.
         values: &'a [f64],
     },
+    /// One series, what was observed of it over a span of time.
+    Distribution {
+        /// Its place in the order of writes.
+        sequence: u64,
+        /// The series, declared before.
+        series: SeriesId,
+        /// When, nanoseconds since the epoch.
+        timestamp: i64,
+        /// What was observed, bit for bit.
+        distribution: &'a Distribution,
+    },
 }
 
 const SERIES: u8 = 1;
@@ -70,10 +83,14 @@ const METADATA: u8 = 2;
 const GROUP: u8 = 3;
 const SCRAPE: u8 = 4;
 const COLUMN: u8 = 5;
+const DISTRIBUTION: u8 = 6;
 
 /// Longest varint of 32 bits, and of 64.
 const VARINT32_BYTES: usize = 5;
 const VARINT64_BYTES: usize = 10;
+/// A distribution beside its bins, and what a bin takes: two columns of at most 64 bits.
+const DISTRIBUTION_BYTES: usize = 256;
+const BIN_BYTES: usize = 24;
 
 /// What a file has declared so far: writer and reader keep the same book.
 #[derive(Debug, Default)]
@@ -84,6 +101,11 @@ pub(crate) struct Declared {
 }
 
 impl Record<'_> {
+    /// Whether it takes a sequence number.
+    pub(crate) const fn is_data(&self) -> bool {
+        matches!(self, Self::Scrape { .. } | Self::Column { .. } | Self::Distribution { .. })
+    }
+
     /// A bound on the encoded length, bytes.
     pub(crate) fn bytes_max(&self) -> usize {
         let text = |text: &str| VARINT32_BYTES + text.len();
@@ -100,6 +122,9 @@ impl Record<'_> {
                 Self::Group { series, .. } => series.len() * VARINT32_BYTES,
                 Self::Scrape { values, .. } => 8 + 8 * values.len(),
                 Self::Column { values, .. } => 8 + (VARINT64_BYTES + 8) * values.len(),
+                Self::Distribution { distribution, .. } => {
+                    DISTRIBUTION_BYTES + BIN_BYTES * distribution.sketch().bins()
+                }
             }
     }
 
@@ -148,6 +173,16 @@ impl Record<'_> {
                 write_varint(out, values.len() as u64);
                 write_timestamps(out, timestamps);
                 write_values(out, values);
+            }
+            Self::Distribution { series, timestamp, distribution, .. } => {
+                out.push(DISTRIBUTION);
+                write_varint(out, u64::from(series.0));
+                out.extend_from_slice(&timestamp.to_le_bytes());
+                write_values(out, &[distribution.sum(), distribution.min(), distribution.max()]);
+                let mut sketch = Vec::new();
+                sketches::encode(std::slice::from_ref(distribution.sketch()), &mut sketch);
+                write_varint(out, sketch.len() as u64);
+                out.extend_from_slice(&sketch);
             }
         }
     }
@@ -209,6 +244,7 @@ pub(crate) struct Decoder {
     members: Vec<SeriesId>,
     timestamps: Vec<i64>,
     values: Vec<f64>,
+    sketches: Vec<Sketch>,
 }
 
 impl Decoder {
@@ -259,7 +295,13 @@ impl Decoder {
                 let (timestamps, values) = (&*self.timestamps, &*self.values);
                 visit(Record::Column { sequence, series, timestamps, values })
             }
-            tag => return Err(invalid("record tag", u64::from(tag), "1 to 5")),
+            DISTRIBUTION => {
+                let series = self.declared_series(id32(reader, "series id")?)?;
+                let timestamp = reader.array().map(i64::from_le_bytes)?;
+                let distribution = &self.distribution(reader)?;
+                visit(Record::Distribution { sequence, series, timestamp, distribution })
+            }
+            tag => return Err(invalid("record tag", u64::from(tag), "1 to 6")),
         })
     }
 
@@ -295,6 +337,17 @@ impl Decoder {
             self.timestamps.push(previous);
         }
         Ok(())
+    }
+
+    fn distribution(&mut self, reader: &mut Reader<'_>) -> Result<Distribution, DecodeError> {
+        self.values(reader, 3)?;
+        let bytes = count(reader, 1)?;
+        sketches::decode(reader.bytes(bytes)?, 1, &mut self.sketches)?;
+        let found = match (self.values.as_slice(), self.sketches.pop()) {
+            (&[sum, min, max], Some(sketch)) => Distribution::from_parts(sketch, sum, min, max),
+            _ => None,
+        };
+        found.ok_or_else(|| invalid("distribution", 0, "observations, their sum and extremes"))
     }
 
     fn values(&mut self, reader: &mut Reader<'_>, count: usize) -> Result<(), DecodeError> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::{FRAME_PAYLOAD_BYTES_MAX, Record, Replay, Writer, replay, truncate};
+use crate::aggregate::{Distribution, Sketch};
 use crate::fs::RealFs;
 use crate::model::{Metadata, MetricKind, Series, SeriesId};
 use crate::{Error, Result};
@@ -25,6 +26,7 @@ fn open(dir: &tempfile::TempDir, watermark: u64) -> (Replay, Writer) {
 enum Step {
     Scrape { timestamp: i64, values: Vec<u64> },
     Column { series: u32, samples: Vec<(i64, u64)> },
+    Distribution { series: u32, timestamp: i64, distribution: Distribution },
     Write,
     Rotate,
 }
@@ -44,12 +46,38 @@ fn time() -> impl Strategy<Value = i64> {
     prop_oneof![Just(i64::MIN), Just(i64::MAX), Just(0), -5..5i64, any::<i64>()]
 }
 
+/// Observations of any kind, with a sum and extremes that need not be theirs.
+fn distribution() -> impl Strategy<Value = Distribution> {
+    let values = proptest::collection::vec(bits().prop_map(f64::from_bits), 1..40);
+    (values, 1..u64::MAX, bits()).prop_filter_map("a distribution", |(values, count, sum)| {
+        let mut sketch = Sketch::default();
+        values.iter().for_each(|&value| sketch.record(value, count));
+        Distribution::from_parts(sketch, f64::from_bits(sum), values[0], f64::MAX)
+    })
+}
+
+/// All there is to a distribution, bit for bit.
+fn words(distribution: &Distribution) -> Vec<u64> {
+    let sketch = distribution.sketch();
+    let floats = [distribution.sum(), distribution.min(), distribution.max()];
+    let mut words: Vec<u64> = floats.into_iter().map(f64::to_bits).collect();
+    words.push(sketch.zero());
+    for bins in [sketch.positive(), sketch.negative()] {
+        words.push(bins.len() as u64);
+        words.extend(bins.iter().flat_map(|bin| [bin.index as u64, bin.count]));
+    }
+    words
+}
+
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => (time(), proptest::collection::vec(bits(), 0..6))
             .prop_map(|(timestamp, values)| Step::Scrape { timestamp, values }),
         4 => (0..5u32, proptest::collection::vec((time(), bits()), 0..30))
             .prop_map(|(series, samples)| Step::Column { series, samples }),
+        3 => (0..5u32, time(), distribution()).prop_map(|(series, timestamp, distribution)| {
+            Step::Distribution { series, timestamp, distribution }
+        }),
         1 => Just(Step::Write),
         1 => Just(Step::Rotate),
     ]
@@ -85,6 +113,11 @@ fn apply(writer: &mut Writer, step: &Step, told: &mut Told) -> Result<()> {
             let sequence = writer.push_column(id, &timestamps, &floats(&values))?;
             told.push((sequence, *series, timestamps, values));
         }
+        Step::Distribution { series, timestamp, distribution } => {
+            let id = declare(writer, *series)?;
+            let sequence = writer.push_distribution(id, *timestamp, distribution)?;
+            told.push((sequence, *series, vec![*timestamp], words(distribution)));
+        }
         Step::Write => writer.write_group()?,
         Step::Rotate => writer.rotate()?,
     }
@@ -101,6 +134,9 @@ fn read(dir: &tempfile::TempDir) -> Result<Told> {
             }
             Record::Column { sequence, series, timestamps, values } => {
                 told.push((sequence, series.0, timestamps.to_vec(), bits(values)));
+            }
+            Record::Distribution { sequence, series, timestamp, distribution } => {
+                told.push((sequence, series.0, vec![timestamp], words(distribution)));
             }
             Record::Series { id, series } => {
                 assert_eq!(series.label("id"), id.0.to_string());
@@ -170,6 +206,9 @@ fn undeclared_and_mismatched_records_are_refused_without_effect() {
     assert!(writer.push_scrape(1, 0, &[]).is_err());
     assert!(writer.push_column(SeriesId(2), &[1], &[1.0]).is_err());
     assert!(writer.push_column(id, &[1], &[]).is_err());
+    assert!(writer.push_distribution(id, 1, &Distribution::default()).is_err());
+    let one = Distribution::from_parts(Sketch::of(&[1.0]), 1.0, 1.0, 1.0).unwrap();
+    assert!(writer.push_distribution(SeriesId(2), 1, &one).is_err());
     assert_eq!((writer.pending_bytes(), writer.next_sequence()), (pending, 1));
     writer.declare_group(1, &[id]).unwrap();
     assert!(writer.push_scrape(1, 0, &[1.0, 2.0]).is_err());

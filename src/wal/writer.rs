@@ -10,6 +10,7 @@ use super::format::{
 };
 use super::reader::Replay;
 use super::record::{Declared, Record};
+use crate::aggregate::Distribution;
 use crate::error::{Error, Result};
 use crate::fs::{Fs, FsFile};
 use crate::model::{Metadata, Series, SeriesId};
@@ -181,6 +182,28 @@ impl Writer {
         self.push(&Record::Column { sequence, series, timestamps, values })
     }
 
+    /// Adds what was observed of one series. Returns the record's sequence number.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] where the series is not declared in this file, or the
+    /// distribution is empty; the latched error.
+    pub fn push_distribution(
+        &mut self,
+        series: SeriesId,
+        timestamp: i64,
+        distribution: &Distribution,
+    ) -> Result<u64> {
+        if !self.has_series(series) {
+            let reason = format!("series {} is not declared", series.0);
+            return Err(invalid("distribution", reason));
+        }
+        if distribution.is_empty() {
+            return Err(invalid("distribution", "is empty".to_owned()));
+        }
+        let sequence = self.next_sequence;
+        self.push(&Record::Distribution { sequence, series, timestamp, distribution })
+    }
+
     /// Encodes a record into the open frame, beginning another where it would grow too large.
     fn push(&mut self, record: &Record<'_>) -> Result<u64> {
         self.check()?;
@@ -200,7 +223,7 @@ impl Writer {
         });
         record.encode(&mut self.buffer);
         let sequence = self.next_sequence;
-        if let Record::Scrape { .. } | Record::Column { .. } = record {
+        if record.is_data() {
             frame.data_records += 1;
             self.next_sequence += 1;
         }

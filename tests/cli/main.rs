@@ -10,6 +10,7 @@
 )]
 
 mod formats;
+mod history;
 mod kill;
 mod run;
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use icecore::engine::Environment;
 use icecore::model::{Metadata, Selector, Series};
 use icecore::options::{Durability, GateOptions};
-use icecore::query::SampleRequest;
+use icecore::query::{Function, Request, SampleRequest};
 use icecore::store::StoreKind;
 use icecore::{Engine, Error, Options, SimulatedClock, TimeRange, Timestamp};
 
@@ -25,6 +25,9 @@ const SERIES: usize = 3;
 struct Outcome {
     sent: Samples,
     synced: Samples,
+    /// Observations 1, 2, 3, ... of a distribution: how many were recorded.
+    recorded: u64,
+    recorded_synced: u64,
     engine: Option<Engine>,
     error: Option<Error>,
 }
@@ -52,7 +55,15 @@ fn series(i: usize) -> Series {
     Series::new("metric", [("series", i.to_string().as_str())]).unwrap()
 }
 
-/// Appends rounds of scrapes and late columns, some of them synced, with freezes between.
+impl Outcome {
+    fn note_synced(&mut self) {
+        self.synced = self.sent.clone();
+        self.recorded_synced = self.recorded;
+    }
+}
+
+/// Appends rounds of scrapes and late columns and records observations, some of them synced, with
+/// freezes between.
 fn workload(fs: &SimFs) -> Outcome {
     let mut outcome = Outcome::default();
     outcome.error = match open(fs) {
@@ -73,6 +84,8 @@ fn rounds(engine: &Engine, outcome: &mut Outcome) -> icecore::Result<()> {
         .collect::<Result<_, _>>()
         .map_err(|_| Error::Closed)?;
     let group = writer.scrape_group(&handles);
+    let observed =
+        writer.distribution("observed", [], &Metadata::default()).map_err(|_| Error::Closed)?;
     for round in 0..6_i64 {
         for step in 0..5 {
             let timestamp = (round * 5 + step) * 10_000_000_000;
@@ -83,25 +96,29 @@ fn rounds(engine: &Engine, outcome: &mut Outcome) -> icecore::Result<()> {
             }
             drop(writer.append_scrape(&group, Timestamp(timestamp), values)?);
         }
+        for _ in 0..=round {
+            outcome.recorded += 1;
+            observed.record(outcome.recorded as f64);
+        }
         // A late sample, in an older partition.
         let late = round * 7_000_000_000 + 1;
         outcome.sent.insert((1, late), (round as f64).to_bits());
         writer.append_column(&handles[1], vec![late], vec![round as f64])?.wait()?;
         if round % 2 == 0 {
             engine.sync()?;
-            outcome.synced = outcome.sent.clone();
+            outcome.note_synced();
         }
         if round % 3 == 1 {
             engine.freeze()?;
-            outcome.synced = outcome.sent.clone();
+            outcome.note_synced();
         }
     }
     Ok(())
 }
 
 fn read(engine: &Engine) -> Samples {
-    let all = Selector::parse("{}").unwrap();
-    let found = engine.samples(&all, &SampleRequest::new(TimeRange::ALL)).unwrap();
+    let metric = Selector::parse("metric").unwrap();
+    let found = engine.samples(&metric, &SampleRequest::new(TimeRange::ALL)).unwrap();
     let mut samples = Samples::new();
     for series in found {
         let i: usize = series.series.label("series").parse().unwrap();
@@ -112,11 +129,30 @@ fn read(engine: &Engine) -> Samples {
     samples
 }
 
-fn check_visible(found: &Samples, outcome: &Outcome, what: &str) {
+/// How many observations there are; they must be the first ones.
+fn read_observed(engine: &Engine) -> u64 {
+    let functions = vec![Function::Count, Function::Sum, Function::Min, Function::Max];
+    let range = TimeRange::new(Timestamp(0), Timestamp(1_000_000_000));
+    let observed = Selector::parse("observed").unwrap();
+    let answer = engine.query(&observed, &Request::new(range, functions)).unwrap();
+    let Some(group) = answer.groups.first() else { return 0 };
+    let count = group.counts[0];
+    if count > 0 {
+        let last = count as f64;
+        let answers: Vec<f64> = group.values.iter().map(|values| values[0]).collect();
+        assert_eq!(answers, [last, last * (last + 1.0) / 2.0, 1.0, last]);
+    }
+    count
+}
+
+fn check_visible(engine: &Engine, outcome: &Outcome, what: &str) {
+    let (found, observed) = (read(engine), read_observed(engine));
+    assert!(observed >= outcome.recorded_synced, "{what}: lost all but {observed} observations");
+    assert!(observed <= outcome.recorded, "{what}: {observed} observations");
     for (key, bits) in &outcome.synced {
         assert_eq!(found.get(key), Some(bits), "{what}: synced sample {key:?} is lost or changed");
     }
-    for (key, bits) in found {
+    for (key, bits) in &found {
         assert_eq!(outcome.sent.get(key), Some(bits), "{what}: {key:?} was never sent");
     }
 }
@@ -124,14 +160,15 @@ fn check_visible(found: &Samples, outcome: &Outcome, what: &str) {
 /// Reopens twice and reads: everything synced, nothing unsent, the same both times.
 fn check_reopened(fs: &SimFs, outcome: &Outcome, what: &str) {
     let engine = open(fs).unwrap_or_else(|error| panic!("{what}: cannot reopen: {error}"));
-    let first = read(&engine);
-    check_visible(&first, outcome, what);
+    let state = |engine: &Engine| (read(engine), read_observed(engine));
+    let first = state(&engine);
+    check_visible(&engine, outcome, what);
     drop(engine);
     let engine = open(fs).unwrap_or_else(|error| panic!("{what}: cannot reopen again: {error}"));
-    assert_eq!(read(&engine), first, "{what}: the second reopening changed something");
+    assert_eq!(state(&engine), first, "{what}: the second reopening changed something");
     engine.close().unwrap_or_else(|error| panic!("{what}: cannot close: {error}"));
     let engine = open(fs).unwrap();
-    assert_eq!(read(&engine), first, "{what}: closing changed something");
+    assert_eq!(state(&engine), first, "{what}: closing changed something");
 }
 
 fn for_every_call(fault: Fault, mut check: impl FnMut(&SimFs, Outcome, &str)) {
@@ -145,7 +182,7 @@ fn for_every_call(fault: Fault, mut check: impl FnMut(&SimFs, Outcome, &str)) {
         {
             outcome.error = engine.close().err();
             if outcome.error.is_none() {
-                outcome.synced = outcome.sent.clone();
+                outcome.note_synced();
             }
         }
         if !fs.fired() {
@@ -176,7 +213,7 @@ fn a_failed_call_latches_the_engine_and_loses_nothing() {
                 let failed = engine.read_only_cause();
                 assert!(failed.is_some(), "{what}: {:?} did not latch", outcome.error);
                 assert!(matches!(engine.sync(), Err(Error::ReadOnly { .. })), "{what}");
-                check_visible(&read(&engine), &outcome, &format!("{what}, latched"));
+                check_visible(&engine, &outcome, &format!("{what}, latched"));
                 assert!(engine.close().is_err(), "{what}: close hides the failure");
             }
             check_reopened(&fs.restart(), &outcome, &format!("{what}, restarted"));
@@ -196,4 +233,5 @@ fn a_killed_process_loses_nothing_logged() {
     drop(outcome.engine);
     let engine = open(&restarted).unwrap();
     assert_eq!(read(&engine), outcome.sent);
+    assert_eq!(read_observed(&engine), outcome.recorded_synced);
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use icecore::Timestamp;
+use icecore::aggregate::Distribution;
 use icecore::catalog::{self, Catalog};
 use icecore::fs::Fs;
 use icecore::model::{Metadata, MetricKind, Series, SeriesId};
@@ -94,6 +95,17 @@ impl Run {
         Ok(())
     }
 
+    fn distribution(&mut self, id: u32, observations: u32) -> icecore::Result<()> {
+        self.declare(&[id])?;
+        let timestamp = self.writer.next_sequence().cast_signed() * 11;
+        let mut distribution = Distribution::default();
+        (1..=observations).for_each(|i| assert!(distribution.record(f64::from(i * i))));
+        let sequence = self.writer.push_distribution(SeriesId(id), timestamp, &distribution)?;
+        let written = observed(&series(id).to_string(), timestamp, &distribution);
+        self.known.pushed.insert(sequence, written);
+        Ok(())
+    }
+
     fn group(&mut self, sync: bool) -> icecore::Result<()> {
         self.known.sent.append(&mut self.known.pushed);
         self.writer.write_group()?;
@@ -130,6 +142,7 @@ impl Run {
         self.scrape(0, &[0, 1, 2])?;
         self.group(false)?;
         self.column(5, 20)?;
+        self.distribution(6, 30)?;
         self.scrape(1, &[5, 3])?;
         self.group(true)?;
         self.rotate()?;
@@ -143,7 +156,7 @@ impl Run {
         self.commit()?;
         self.column(2, 4)?;
         self.group(true)?;
-        self.column(2, 1)?;
+        self.distribution(2, 1)?;
         self.rotate()?;
         self.commit()?;
         self.scrape(9, &[4, 1])?;
@@ -154,6 +167,14 @@ impl Run {
         self.column(4, 2)?;
         self.group(false)
     }
+}
+
+/// Each bin of a distribution (of positive values), its sum and its extremes, as one written value.
+fn observed(series: &str, timestamp: i64, distribution: &Distribution) -> Written {
+    let bins = distribution.sketch().positive().iter();
+    let bins = bins.map(|bin| u64::from(bin.index.cast_unsigned()) << 32 | bin.count);
+    let floats = [distribution.sum(), distribution.min(), distribution.max()].map(f64::to_bits);
+    bins.chain(floats).map(|bits| (series.to_owned(), timestamp, bits)).collect()
 }
 
 fn watermark(fs: &SimFs) -> icecore::Result<u64> {
@@ -190,6 +211,10 @@ pub(crate) fn read(
                 let samples = timestamps.iter().zip(values);
                 let written = samples.map(|(&t, v)| (names[&series].clone(), t, v.to_bits()));
                 assert!(found.insert(sequence, written.collect()).is_none());
+            }
+            Record::Distribution { sequence, series, timestamp, distribution } => {
+                let written = observed(&names[&series], timestamp, distribution);
+                assert!(found.insert(sequence, written).is_none());
             }
             other => panic!("unknown record {other:?}"),
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use icecore::aggregate::{Distribution, Sketch};
 use icecore::fs::Fs;
 use icecore::model::{Series, SeriesId};
 use icecore::wal::{Writer, replay};
@@ -36,7 +37,13 @@ fn small() -> Small {
             writer.declare_series(SeriesId(3), &series).unwrap();
             writer.declare_group(1, &[SeriesId(3)]).unwrap();
         }
-        writer.push_scrape(1, i64::from(group), &[f64::from(group)]).unwrap();
+        if group == 2 {
+            let sketch = Sketch::of(&[2.0, 3.0, 3.0]);
+            let distribution = Distribution::from_parts(sketch, 8.0, 2.0, 3.0).unwrap();
+            writer.push_distribution(SeriesId(3), 2, &distribution).unwrap();
+        } else {
+            writer.push_scrape(1, i64::from(group), &[f64::from(group)]).unwrap();
+        }
         writer.write_group().unwrap();
         ends.push(usize::try_from(writer.file_bytes()).unwrap());
         if group < 3 {

@@ -16,4 +16,6 @@ mod engine;
 mod kill;
 mod log;
 mod log_damage;
+mod maintenance;
 mod power_cut;
+mod snapshot;

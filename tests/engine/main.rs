@@ -10,11 +10,16 @@
 )]
 
 mod append;
+mod budget;
+mod by_hand;
 mod channel;
 mod clock;
 mod concurrency;
+mod delete;
 mod disk_full;
+mod distributions;
 mod durability;
+mod evidence;
 mod gate;
 mod later_write_wins;
 mod lifecycle;
@@ -23,9 +28,11 @@ mod locks;
 mod probe_fs;
 mod read_only;
 mod receipts;
+mod retention;
 mod sampling;
 mod self_metrics;
 mod series_limit;
+mod snapshot;
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -87,6 +87,10 @@ impl Fs for ProbeFs {
     fn rename(&self, from: &Path, to: &Path) -> Result<()> {
         self.inner.rename(from, to)
     }
+    fn hard_link(&self, from: &Path, to: &Path) -> Result<()> {
+        self.inner.hard_link(from, to)
+    }
+
     fn remove_file(&self, path: &Path) -> Result<()> {
         self.inner.remove_file(path)
     }
@@ -132,5 +136,81 @@ impl FsFile for ProbeFile {
     }
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize> {
         self.inner.read_at(offset, buffer)
+    }
+}
+
+/// A file system that passes everything on, and measures a directory whenever a name changes or
+/// becomes durable.
+#[derive(Debug, Clone)]
+pub(crate) struct PeakFs {
+    inner: Arc<dyn Fs>,
+    dir: std::path::PathBuf,
+    peak: Arc<Mutex<u64>>,
+}
+
+impl PeakFs {
+    pub(crate) fn new(inner: Arc<dyn Fs>, dir: &Path) -> Self {
+        Self { inner, dir: dir.to_owned(), peak: Arc::default() }
+    }
+
+    /// The most bytes that the directory took since [`reset`](Self::reset).
+    pub(crate) fn peak(&self) -> u64 {
+        *self.peak.lock().unwrap()
+    }
+
+    pub(crate) fn reset(&self) {
+        *self.peak.lock().unwrap() = 0;
+    }
+
+    fn measure(&self) {
+        // A file may go while they are counted.
+        if let Ok(bytes) = icecore::fs::tree_bytes(&*self.inner, &self.dir) {
+            let mut peak = self.peak.lock().unwrap();
+            *peak = bytes.max(*peak);
+        }
+    }
+}
+
+impl Fs for PeakFs {
+    fn create_new(&self, path: &Path) -> Result<Box<dyn FsFile>> {
+        self.measure();
+        self.inner.create_new(path)
+    }
+    fn open_append(&self, path: &Path) -> Result<Box<dyn FsFile>> {
+        self.inner.open_append(path)
+    }
+    fn open_read(&self, path: &Path) -> Result<Box<dyn FsFile>> {
+        self.inner.open_read(path)
+    }
+    fn file_bytes(&self, path: &Path) -> Result<Option<u64>> {
+        self.inner.file_bytes(path)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> Result<()> {
+        self.measure();
+        self.inner.rename(from, to)
+    }
+    fn remove_file(&self, path: &Path) -> Result<()> {
+        self.measure();
+        self.inner.remove_file(path)
+    }
+    fn remove_dir_all(&self, path: &Path) -> Result<()> {
+        self.measure();
+        self.inner.remove_dir_all(path)
+    }
+    fn create_dir_all(&self, path: &Path) -> Result<()> {
+        self.inner.create_dir_all(path)
+    }
+    fn list(&self, path: &Path) -> Result<Vec<DirEntry>> {
+        self.inner.list(path)
+    }
+    fn sync_dir(&self, path: &Path) -> Result<()> {
+        self.measure();
+        self.inner.sync_dir(path)
+    }
+    fn lock(&self, path: &Path, mode: LockMode) -> Result<Box<dyn FsLock>> {
+        self.inner.lock(path, mode)
+    }
+    fn free_bytes(&self, path: &Path) -> Result<u64> {
+        self.inner.free_bytes(path)
     }
 }

@@ -42,7 +42,8 @@ fn counters_match_what_was_appended() {
     assert_eq!(last["icecore_parts"], 1.0 + last["icecore_freezes_total"] - 1.0);
     assert!(last["icecore_log_bytes_total"] > 4.0 * last["icecore_samples_total"]);
     assert!(last["icecore_syncs_total"] >= 0.0 && last["icecore_commit_seconds_total"] > 0.0);
-    assert_eq!(last.len(), 12 + Reason::ALL.len());
+    assert_eq!(last.len(), 18 + Reason::ALL.len() + 3);
+    assert_eq!(last["icecore_dropped_bytes_total{cause=\"expired\"}"], 0.0);
     for reason in Reason::ALL {
         let series = format!("icecore_samples_refused_total{{reason=\"{reason}\"}}");
         assert_eq!(last.get(&series), Some(&0.0), "{series}");
@@ -80,8 +81,8 @@ fn every_refusal_is_counted_under_its_reason_in_a_series() {
             interval: Duration::from_secs(9),
         }],
         rate: Some(RateLimit { samples_per_second: 1, burst_samples: 40 }),
-        // Two of ours beyond the engine's own 21.
-        series_max: 23,
+        // Two of ours beyond the engine's own 35.
+        series_max: 37,
     };
     let (engine, _) = in_memory(Options { self_metrics: Some(INTERVAL), gate, ..options() });
     let writer = engine.writer("w");
@@ -98,6 +99,9 @@ fn every_refusal_is_counted_under_its_reason_in_a_series() {
     append(&fast, vec![now.0, now.0 + 1, now.0 + 2, now.0 + 3, now.0 + 4]);
     append(&beyond, vec![now.0; 6]);
     append(&slow, vec![now.0; 41]);
+    let latency = writer.distribution("slow", [], &Metadata::default()).unwrap();
+    [f64::NAN, 1.0, f64::INFINITY].into_iter().for_each(|value| latency.record(value));
+    engine.sync().unwrap();
     let expected = [
         (Reason::InvalidName, 1),
         (Reason::Filtered, 1),
@@ -107,7 +111,10 @@ fn every_refusal_is_counted_under_its_reason_in_a_series() {
         (Reason::RateLimited, 41),
         (Reason::ChannelFull, 0),
         (Reason::DiskFull, 0),
+        (Reason::NotFinite, 2),
+        (Reason::TooManyBins, 0),
         (Reason::SeriesLimit, 6),
+        (Reason::OverBudget, 0),
     ];
     assert_eq!(engine.refusals(), expected);
     for (reason, samples) in expected {

@@ -1,4 +1,4 @@
-//! A catalog of version 1, byte by byte (`docs/format.md`, "Catalog").
+//! A catalog of version 1, byte by byte (`docs/format/catalog.md`).
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ fn catalog() -> Catalog {
         id: 1,
         rank: 258,
         window: TimeRange::new(Timestamp(-7_200_000_000_000), Timestamp(0)),
-        first: Timestamp(-3),
+        first: Timestamp(-60_000_000_000),
         last: Timestamp(-1),
         samples: 65_536,
         series: 3,
@@ -21,38 +21,52 @@ fn catalog() -> Catalog {
         bytes: 4_096,
         meta_crc: 0x0403_0201,
         store: 1,
-        tier: Tier::RAW,
-        layout: Layout::Samples,
-        tombstones: 0,
+        tier: Tier::MINUTE,
+        layout: Layout::Records,
+        tombstones: 4,
     };
-    Catalog::new(0x0807_0605_0403_0201, Timestamp(1_000_000_000), 7_200_000_000_000)
-        .with_added(&[part], 259)
-        .unwrap()
+    let created = Timestamp(1_000_000_000);
+    let mut catalog = Catalog::new(0x0807_0605_0403_0201, created, 7_200_000_000_000);
+    catalog.next_tombstone = 5;
+    let range = TimeRange::new(Timestamp(-120_000_000_000), Timestamp(-60_000_000_000));
+    catalog.with_added(&[part], 259).unwrap().with_tombstone(range, "up".to_owned())
 }
 
 #[rustfmt::skip]
-const VERSION_1: [u8; 13 + 44 + 77] = [
-    b'I', b'C', b'C', b'T', 1,              // magic, version
-    121, 0, 0, 0,                           // body bytes
-    0x25, 0x84, 0x9c, 0xb4,                 // crc32
-    1, 2, 3, 4, 5, 6, 7, 8,                 // store id
-    0x00, 0xca, 0x9a, 0x3b, 0, 0, 0, 0,     // created
-    0x00, 0x40, 0x71, 0x61, 0x8c, 0x06, 0x00, 0x00, // partition width
-    3, 1, 0, 0, 0, 0, 0, 0,                 // watermark
-    2, 0, 0, 0, 0, 0, 0, 0,                 // next part
-    1, 0, 0, 0,                             // parts
-    1, 0, 0, 0, 0, 0, 0, 0,                 // id
-    2, 1, 0, 0, 0, 0, 0, 0,                 // rank
-    0x00, 0xc0, 0x8e, 0x9e, 0x73, 0xf9, 0xff, 0xff, // window start
-    0, 0, 0, 0, 0, 0, 0, 0,                 // window end
-    0xfd, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, // first
-    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, // last
-    0, 0, 1, 0, 0, 0, 0, 0,                 // samples
-    3, 0, 0, 0,                             // series
-    2, 0, 0, 0,                             // segments
-    0, 0x10, 0, 0, 0, 0, 0, 0,              // bytes
-    1, 2, 3, 4,                             // meta crc
-    1,                                      // store
+const VERSION_1: [u8; 13 + 56 + 94 + 42] = [
+    b'I', b'C', b'C', b'T',                            // magic
+    1,                                                 // version
+    0xc0, 0, 0, 0,                                     // body bytes
+    0x62, 0xbe, 0x46, 0x16,                            // crc32
+    1, 2, 3, 4, 5, 6, 7, 8,                            // store id
+    0, 0xca, 0x9a, 0x3b, 0, 0, 0, 0,                   // created
+    0, 0x40, 0x71, 0x61, 0x8c, 6, 0, 0,                // partition width
+    3, 1, 0, 0, 0, 0, 0, 0,                            // watermark
+    2, 0, 0, 0, 0, 0, 0, 0,                            // next part
+    6, 0, 0, 0, 0, 0, 0, 0,                            // next tombstone
+    1, 0, 0, 0,                                        // parts
+    1, 0, 0, 0,                                        // tombstones
+    1, 0, 0, 0, 0, 0, 0, 0,                            // part: id
+    2, 1, 0, 0, 0, 0, 0, 0,                            // rank
+    0, 0xc0, 0x8e, 0x9e, 0x73, 0xf9, 0xff, 0xff,       // window start
+    0, 0, 0, 0, 0, 0, 0, 0,                            // window end
+    0, 0xa8, 0xb8, 7, 0xf2, 0xff, 0xff, 0xff,          // first
+    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,    // last
+    0, 0, 1, 0, 0, 0, 0, 0,                            // samples
+    3, 0, 0, 0,                                        // series
+    2, 0, 0, 0,                                        // segments
+    0, 0x10, 0, 0, 0, 0, 0, 0,                         // bytes
+    1, 2, 3, 4,                                        // meta crc
+    1,                                                 // store
+    1,                                                 // layout
+    0, 0x58, 0x47, 0xf8, 0x0d, 0, 0, 0,                // tier
+    4, 0, 0, 0, 0, 0, 0, 0,                            // tombstones left out
+    5, 0, 0, 0, 0, 0, 0, 0,                            // tombstone: id
+    3, 1, 0, 0, 0, 0, 0, 0,                            // rank
+    0, 0x50, 0x71, 0x0f, 0xe4, 0xff, 0xff, 0xff,       // start
+    0, 0xa8, 0xb8, 7, 0xf2, 0xff, 0xff, 0xff,          // end
+    2, 0, 0, 0, 0, 0, 0, 0,                            // selector: length
+    b'u', b'p',                                        // selector
 ];
 
 #[test]

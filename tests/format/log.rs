@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use icecore::aggregate::{Distribution, Sketch};
 use icecore::fs::Fs;
 use icecore::model::{Metadata, MetricKind, Series, SeriesId};
 use icecore::wal::{Writer, replay};
@@ -40,13 +41,24 @@ const VERSION_1: &[u8] = &[
     1, 0, 0, 0, 0, 0, 0xf8, 0xff,           // a NaN with a payload
     // Second frame, after a sync.
     0xa7, b'L', b'F', b'R',
-    12, 0, 0, 0,
-    1, 0, 0, 0,
+    83, 0, 0, 0,
+    2, 0, 0, 0,
     3, 0, 0, 0, 0, 0, 0, 0,
     153, 0, 0, 0, 0, 0, 0, 0,
-    0x55, 0xf3, 0x5f, 0xfa,
-    0x3f, 0x66, 0xdc, 0xc4,
+    0xad, 0x1d, 0xaa, 0x9d,
+    0xdd, 0x60, 0xf7, 0xb9,
     5, 5, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    6, 7,                                   // distribution of series 7
+    0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, // at -2
+    0, 0, 0, 0, 0, 0, 0x14, 0x40,           // sum 5.0
+    0x95, 0xd6, 0x26, 0xe8, 0x0b, 0x2e, 0x11, 0xbe, // min -1e-9
+    0, 0, 0, 0, 0, 0, 0, 0x40,              // max 2.0
+    36,                                     // bytes of the sketch's column
+    0, 4, 0, 2, 0, 0,                       // one zero
+    0, 4, 0, 4, 0, 0,                       // two positive bins
+    0, 4, 0, 2, 0, 0,                       // one negative bin
+    0, 9, 8, 0x99, 0x10, 7, 8, 0, 0x97, 0x96, 0, // steps: to 21, 35; to -1036
+    0, 5, 0, 0, 1, 0, 1,                    // counts less 1: 1, 0, 0
 ];
 
 fn write(fs: &SimFs) -> Vec<u8> {
@@ -66,6 +78,9 @@ fn write(fs: &SimFs) -> Vec<u8> {
     writer.write_group().unwrap();
     writer.sync().unwrap();
     assert_eq!(writer.push_column(second, &[0], &[0.0]).unwrap(), 3);
+    let sketch = Sketch::of(&[0.0, 1.5, 1.5, 2.0, -1e-9]);
+    let observed = Distribution::from_parts(sketch, 5.0, -1e-9, 2.0).unwrap();
+    assert_eq!(writer.push_distribution(first, -2, &observed).unwrap(), 4);
     writer.write_group().unwrap();
     fs.content(&dir.join("00000000000000000001.log"))
 }
@@ -97,7 +112,8 @@ fn version_1_reads() {
     golden.set_content(path, VERSION_1);
     let told = story(&golden);
     assert_eq!(told, story(&written));
-    assert_eq!(told.len(), 8);
+    assert_eq!(told.len(), 9);
     assert_eq!(told[1], r#"Series { id: SeriesId(7), series: up{a="bc"} }"#);
     assert!(told[6].contains("timestamps: [10, 20, 29]"), "{}", told[6]);
+    assert!(told[8].contains("Bin { index: -1036, count: 1 }"), "{}", told[8]);
 }

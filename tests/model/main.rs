@@ -1,4 +1,5 @@
-//! Random operations on an engine, with reopenings and kills, against a plain map.
+//! Random operations on an engine, with maintenance, deletes, reopenings and kills, against a plain
+//! map.
 //!
 //! Each case is one seed; a failure prints it. `ICECORE_MODEL_SEEDS=1000..2000` runs others.
 
@@ -21,13 +22,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use icecore::engine::{Environment, Receipt, ScrapeHandle, SeriesHandle, Writer};
+use icecore::engine::{
+    CompactScope, Environment, MaintenanceStep, Receipt, ScrapeHandle, SeriesHandle, Writer,
+};
 use icecore::fs::{Fs, RealFs};
 use icecore::model::{Metadata, Selector, Series, is_stale};
-use icecore::options::{Durability, GateOptions};
-use icecore::query::{Function, Request, SampleRequest};
+use icecore::options::{Durability, GateOptions, Maintenance, Policy};
+use icecore::query::{CancelToken, Function, Request, SampleRequest};
 use icecore::store::StoreKind;
-use icecore::{Engine, Options, SimulatedClock, TimeRange, Timestamp};
+use icecore::{Engine, Options, SimulatedClock, Tier, TimeRange, Timestamp};
 use rand::prelude::*;
 use rand::rngs::StdRng;
 use support::fault_fs::SimFs;
@@ -35,6 +38,9 @@ use support::fault_fs::SimFs;
 const SERIES: usize = 12;
 /// Nanoseconds that samples fall into: several partitions of one minute.
 const SPAN: i64 = 600_000_000_000;
+
+const SELECTORS: [&str; 4] =
+    ["{}", "up", r#"requests_total{zone="a"}"#, r#"{instance=~"host-[01]"}"#];
 
 /// Series → timestamp → bits of the value: what the engine must answer.
 type Reference = BTreeMap<usize, BTreeMap<i64, u64>>;
@@ -105,6 +111,13 @@ impl Case {
             threads: 1,
             self_metrics: None,
             gate: GateOptions { past: None, future: None, ..GateOptions::default() },
+            compacted_chunk_samples_max: 64,
+            maintenance: Maintenance::ByHand,
+            policy: Policy {
+                tiers: [10, 60].map(|s| Tier::of(Duration::from_secs(s)).unwrap()).to_vec(),
+                lateness: Duration::from_secs(20),
+                ..Policy::default()
+            },
             ..Options::default()
         };
         let environment = Environment { fs, clock: Arc::clone(&self.clock) as _ };
@@ -139,6 +152,9 @@ impl Case {
             880..910 => self.engine().freeze().unwrap(),
             910..925 => self.reopen(),
             925..935 => self.kill(),
+            935..955 => self.maintain(),
+            955..958 => self.compact(),
+            958..965 => self.delete(),
             _ => self.check_some(),
         }
     }
@@ -224,18 +240,65 @@ impl Case {
         }
     }
 
-    fn check_some(&mut self) {
+    /// A few steps, or as many as there are; none changes an answer.
+    fn maintain(&mut self) {
+        self.clock.set(Timestamp(self.newest));
+        let steps = if self.rng.random() { self.rng.random_range(1..4) } else { usize::MAX };
+        for _ in 0..steps {
+            let Some(step) = self.engine().maintain().unwrap() else { break };
+            assert!(!matches!(step, MaintenanceStep::Failed { .. }), "{step:?}");
+        }
+        self.check_some();
+    }
+
+    fn compact(&mut self) {
+        self.clock.set(Timestamp(self.newest));
+        let cancel = CancelToken::new();
+        self.engine()
+            .compact(CompactScope::All, &cancel, &mut |step| {
+                assert!(!matches!(step, MaintenanceStep::Failed { .. }), "{step:?}");
+            })
+            .unwrap();
         self.settle();
+        self.check_all();
+    }
+
+    fn delete(&mut self) {
+        self.settle();
+        let range = self.range();
+        let selector = Selector::parse(SELECTORS[self.rng.random_range(0..4)]).unwrap();
+        self.engine().delete(&selector, range).unwrap();
+        for (&i, samples) in &mut self.reference {
+            if selector.accepts(&series(i)) {
+                samples.retain(|&t, _| !range.contains(Timestamp(t)));
+            }
+        }
+        self.check_all();
+    }
+
+    fn range(&mut self) -> TimeRange {
         let (a, b) =
             (self.rng.random_range(0..=self.newest), self.rng.random_range(0..=self.newest));
-        let range = TimeRange::new(Timestamp(a.min(b)), Timestamp(a.max(b) + 1));
-        let selector = ["{}", "up", r#"requests_total{zone="a"}"#, r#"{instance=~"host-[01]"}"#]
-            [self.rng.random_range(0..4)];
+        TimeRange::new(Timestamp(a.min(b)), Timestamp(a.max(b) + 1))
+    }
+
+    fn check_some(&mut self) {
+        self.settle();
+        let mut range = self.range();
+        let selector = SELECTORS[self.rng.random_range(0..4)];
         self.check_samples(selector, range);
-        let step = self
-            .rng
-            .random_bool(0.7)
-            .then(|| Duration::from_nanos(self.rng.random_range(1_000_000_000..=200_000_000_000)));
+        let step = match self.rng.random_range(0..3) {
+            0 => None,
+            1 => Some(Duration::from_nanos(self.rng.random_range(1_000_000_000..=200_000_000_000))),
+            // What tiers can answer.
+            _ => {
+                let seconds = [10, 20, 60, 120][self.rng.random_range(0..4)];
+                let step = seconds * 1_000_000_000;
+                range.start.0 -= range.start.0.rem_euclid(step);
+                range.end.0 += step - range.end.0.rem_euclid(step);
+                Some(Duration::from_secs(seconds as u64))
+            }
+        };
         self.check_windows(selector, range, step);
     }
 

@@ -74,7 +74,7 @@ fn watched(at: u64, then: Then) -> Arc<Watched> {
 fn run(source: &Arc<Watched>, request: &Request) -> Result<u64> {
     let sources = [Arc::clone(source) as Arc<dyn ChunkSource>];
     execute(request, &selected(4), &sources.to_vec().into())
-        .map(|answer| answer.work.samples_decoded)
+        .map(|answer| answer.evidence.samples_decoded)
 }
 
 fn average() -> Request {

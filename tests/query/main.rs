@@ -9,13 +9,18 @@
     reason = "tests"
 )]
 
+mod distributions;
 mod limits;
 mod parallel;
 mod reference;
 mod samples;
 mod semantics;
+mod stretches;
+mod tiers;
 mod windowed;
 
+#[path = "../support/memory_records.rs"]
+mod memory_records;
 #[path = "../support/memory_source.rs"]
 mod memory_source;
 

@@ -44,7 +44,7 @@ fn one_two_and_four_threads_answer_bit_for_bit_alike() {
                 let pool = ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
                 let answer =
                     pool.install(|| execute(&request, &series, &sources.to_vec().into())).unwrap();
-                (bits(&answer), answer.work)
+                (bits(&answer), answer.evidence)
             })
             .collect();
         assert!(answers[0].0.iter().all(|group| group.1.iter().all(|&count| count > 0)));

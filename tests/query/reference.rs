@@ -55,6 +55,28 @@ impl Reference {
             .collect()
     }
 
+    /// The values, stale markers left out, of a group's series in one window.
+    pub fn pooled(
+        &self,
+        request: &Request,
+        selected: &Selected,
+        key: &GroupKey,
+        window: usize,
+    ) -> Vec<f64> {
+        let (start, end) = (request.range.start.0, request.range.end.0);
+        let step = request.step.map_or(end - start, |step| step.as_nanos() as i64);
+        let from = start + step * window as i64;
+        let belongs = |series: &icecore::model::Series| match key {
+            GroupKey::Series(one) => **one == *series,
+            GroupKey::Labels(labels) => labels.iter().all(|(l, v)| series.label(l) == v),
+        };
+        let ids = selected.iter().filter(|(_, series)| belongs(series)).map(|(id, _)| *id);
+        ids.flat_map(|id| self.samples(id, from, (from + step).min(end)))
+            .map(|(_, value)| value)
+            .filter(|value| !is_stale(*value))
+            .collect()
+    }
+
     fn windows(&self, request: &Request, ids: &[SeriesId]) -> Vec<(u64, Vec<f64>)> {
         let (start, end) = (request.range.start.0, request.range.end.0);
         let step = request.step.map_or(end - start, |step| step.as_nanos() as i64);

@@ -56,7 +56,7 @@ fn the_later_write_wins() {
     let answer = ask(&parts, "sum", Grouping::Series, 40);
     assert_eq!(answer.groups[0].values[0], [9.0]);
     assert_eq!(answer.groups[0].counts, [3]);
-    assert_eq!((answer.work.chunks_from_statistics, answer.work.chunks_decoded), (0, 2));
+    assert_eq!((answer.evidence.chunks_from_statistics, answer.evidence.chunks_decoded), (0, 2));
 }
 
 #[test]
@@ -65,19 +65,19 @@ fn covered_chunks_are_not_decoded() {
     let sources = [source(1, &[&samples], 10)];
     let covered = ask(&sources, "avg", Grouping::Series, 20);
     assert_eq!(covered.groups[0].values[0], [9.5, 29.5]);
-    assert_eq!((covered.work.chunks_from_statistics, covered.work.samples_decoded), (4, 0));
+    assert_eq!((covered.evidence.chunks_from_statistics, covered.evidence.samples_decoded), (4, 0));
     // The window's end at 15 cuts the second chunk, the one at 30 falls between two, 45 is cut.
     let cut = ask(&sources, "max", Grouping::Series, 15);
     assert_eq!(cut.groups[0].values[0], [14.0, 29.0, 39.0]);
-    assert_eq!((cut.work.chunks_from_statistics, cut.work.samples_decoded), (3, 10));
+    assert_eq!((cut.evidence.chunks_from_statistics, cut.evidence.samples_decoded), (3, 10));
     let median = ask(&sources, "p50", Grouping::Series, 20);
     assert_eq!(median.groups[0].values[0], [9.5, 29.5]);
-    assert_eq!(median.work.samples_decoded, 40);
+    assert_eq!(median.evidence.samples_decoded, 40);
 }
 
 #[test]
 fn no_data_is_an_empty_answer() {
     let answer = ask(&[], "avg", Grouping::Labels(vec!["job".into()]), 10);
     assert!(answer.groups.is_empty());
-    assert_eq!((answer.windows.len(), answer.work.series), (4, 3));
+    assert_eq!((answer.windows.len(), answer.evidence.series), (4, 3));
 }

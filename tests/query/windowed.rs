@@ -47,7 +47,7 @@ impl Written {
     }
 }
 
-fn value() -> impl Strategy<Value = f64> {
+pub fn value() -> impl Strategy<Value = f64> {
     prop_oneof![
         // Counters that reset and gauges; thirds so that sums round.
         20 => (-20_i32..60).prop_map(f64::from),
@@ -91,7 +91,7 @@ fn functions() -> impl Strategy<Value = Vec<Function>> {
     prop::sample::subsequence(all, 1..=all_length)
 }
 
-fn grouping() -> impl Strategy<Value = Grouping> {
+pub fn grouping() -> impl Strategy<Value = Grouping> {
     let labels = |labels: &[&str]| Grouping::Labels(labels.iter().map(|&l| l.into()).collect());
     prop_oneof![
         Just(Grouping::Series),
@@ -118,7 +118,7 @@ fn check(request: &Request, series: &Selected, store: &[Written], statistics: bo
     let expected = reference(store).execute(request, series);
     assert_eq!(answer.groups.len(), expected.len());
     if !statistics {
-        assert_eq!(answer.work.chunks_from_statistics, 0);
+        assert_eq!(answer.evidence.chunks_from_statistics, 0);
     }
     for (group, expected) in answer.groups.iter().zip(expected) {
         assert_eq!(group.key, expected.key);
@@ -172,6 +172,6 @@ proptest! {
         sources.reverse();
         let other = execute(&request, &series, &sources.to_vec().into()).unwrap();
         prop_assert_eq!(bits(&one), bits(&other));
-        prop_assert_eq!(one.work, other.work);
+        prop_assert_eq!(one.evidence, other.evidence);
     }
 }

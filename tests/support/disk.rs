@@ -231,6 +231,17 @@ impl State {
         result
     }
 
+    /// A second name of an inode. [`image`](Self::image) copies it once a name: a power cut may then
+    /// tear the two apart, which is more than one does.
+    pub(super) fn hard_link(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        let inode = self.find(from)?;
+        if self.find(to).is_ok() {
+            return Err(ErrorKind::AlreadyExists.into());
+        }
+        let (dir, name) = self.find_parent(to)?;
+        self.change(dir, Change::Link(name.to_owned(), inode))
+    }
+
     pub(super) fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
         let inode = self.find(from)?;
         let ((from_dir, from), (to_dir, to)) = (self.find_parent(from)?, self.find_parent(to)?);

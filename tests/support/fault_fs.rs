@@ -185,6 +185,10 @@ impl Fs for SimFs {
         named("rename", from, self.state().mutate(|state| state.rename(from, to)))
     }
 
+    fn hard_link(&self, from: &Path, to: &Path) -> Result<()> {
+        named("link", from, self.state().mutate(|state| state.hard_link(from, to)))
+    }
+
     fn remove_file(&self, path: &Path) -> Result<()> {
         named("remove", path, self.state().mutate(|state| state.remove(path, false)))
     }

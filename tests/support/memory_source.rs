@@ -11,6 +11,7 @@ use icecore::{Result, TimeRange, Timestamp};
 #[derive(Default)]
 pub struct MemorySource {
     rank: u64,
+    tombstones: Option<u64>,
     with_statistics: bool,
     timestamps: Vec<Vec<i64>>,
     ids: HashMap<Vec<i64>, u64>,
@@ -22,6 +23,12 @@ pub struct MemorySource {
 impl MemorySource {
     pub fn new(rank: u64, with_statistics: bool) -> Self {
         Self { rank, with_statistics, ..Self::default() }
+    }
+
+    /// Deletes up to this one were left out; without it nothing in here was ever deleted.
+    pub fn with_tombstones(mut self, id: u64) -> Self {
+        self.tombstones = Some(id);
+        self
     }
 
     /// Adds samples of a series, later than those it has, cut into chunks of `chunk_samples`.
@@ -49,6 +56,10 @@ impl MemorySource {
 impl ChunkSource for MemorySource {
     fn rank(&self) -> u64 {
         self.rank
+    }
+
+    fn tombstones(&self) -> u64 {
+        self.tombstones.unwrap_or(u64::MAX)
     }
 
     fn chunks(&self, series: SeriesId, range: TimeRange, out: &mut Vec<ChunkRef>) -> Result<()> {

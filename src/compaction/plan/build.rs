@@ -1,0 +1,179 @@
+//! Tiers: what they have not taken in yet, finer ones first.
+
+use super::cells::{cell, cells, stretch_ns};
+use super::coverage::Coverage;
+use super::{Plan, Task, meets};
+use crate::retention::{PartView, horizon};
+use crate::time::{Tier, TimeRange};
+
+/// Stretches that one task builds, at most: what a year of history, brought in at once, is cut
+/// into.
+const STRETCHES_MAX: i64 = 8;
+
+impl Plan<'_> {
+    /// The finest tier's oldest buckets that are dirty or missing.
+    pub(super) fn build(&self) -> Option<Task> {
+        self.tiers().find_map(|(tier, coverage)| {
+            self.patch(tier, coverage).or_else(|| self.downsample(tier, coverage))
+        })
+    }
+
+    /// Parts that the tier's records come from.
+    fn sources(&self, tier: Tier) -> impl Iterator<Item = &PartView> {
+        self.situation.parts.iter().filter(move |part| part.entry.tier < tier)
+    }
+
+    /// Whether records of the tier that end there would be kept for any of the part's series.
+    fn keeps(&self, part: &PartView, tier: Tier, window: TimeRange) -> bool {
+        let oldest = horizon(self.situation.policy, &part.classes, tier, self.situation.frontier);
+        oldest.is_none_or(|oldest| window.end > oldest)
+    }
+
+    /// The buckets from the first to the last dirty one of the oldest connected windows that have
+    /// any.
+    fn patch(&self, tier: Tier, coverage: &Coverage) -> Option<Task> {
+        let mut dirty = self.masked(tier);
+        for part in self.sources(tier) {
+            let late = self.unabsorbed(part, tier, coverage);
+            let late = late.filter_map(|(piece, rank)| rank.map(|_| piece));
+            dirty.extend(late.filter(|piece| self.keeps(part, tier, *piece)));
+        }
+        let oldest = dirty.iter().map(|piece| piece.start).min()?;
+        let connected = self.connected(tier).into_iter().find(|hull| hull.contains(oldest))?;
+        let end =
+            dirty.iter().filter(|piece| meets(**piece, connected)).map(|piece| piece.end).max()?;
+        let window = TimeRange::new(oldest, end.min(connected.end));
+        Some(Task::Patch { tier, source: self.source_of(tier, window), window, rank: self.rank })
+    }
+
+    /// The windows of the tier's parts, those that overlap made one, ascending.
+    pub(super) fn connected(&self, tier: Tier) -> Vec<TimeRange> {
+        let of_tier = self.situation.parts.iter().filter(|part| part.entry.tier == tier);
+        connected(of_tier.map(|part| part.entry.window))
+    }
+
+    /// Buckets whose records deletes affect and that were not written again since.
+    fn masked(&self, tier: Tier) -> Vec<TimeRange> {
+        let of_tier = || self.situation.parts.iter().filter(|part| part.entry.tier == tier);
+        let mut masked = Vec::new();
+        for part in of_tier() {
+            for tombstone in self.situation.tombstones {
+                if part.purgeable.binary_search(&tombstone.id).is_err() {
+                    continue;
+                }
+                let window = part.entry.window;
+                let range = TimeRange::new(
+                    tier.floor(tombstone.range.start).max(window.start),
+                    tier.ceil(tombstone.range.end).min(window.end),
+                );
+                let since = of_tier().filter(|other| other.entry.tombstones >= tombstone.id);
+                let since = Coverage::of(since.map(|other| (other.entry.window, other.entry.rank)));
+                let pieces = since.pieces(range);
+                masked.extend(pieces.filter(|(_, rank)| rank.is_none()).map(|(piece, _)| piece));
+            }
+        }
+        masked
+    }
+
+    /// The oldest stretch that samples lie in and the tier does not account for, and those that
+    /// follow it at once.
+    fn downsample(&self, tier: Tier, coverage: &Coverage) -> Option<Task> {
+        let policy = self.situation.policy;
+        if !policy.tiers.contains(&tier) {
+            return None;
+        }
+        let length = stretch_ns(&policy.tiers, tier, self.situation.partition_ns);
+        let oldest = self.sources(tier).filter_map(|part| {
+            let gaps = self.unabsorbed(part, tier, coverage).filter(|(_, rank)| rank.is_none());
+            let mut cells = gaps.flat_map(|(gap, _)| cells(gap, length));
+            cells.find_map(|cell| self.missing(part, tier, coverage, cell))
+        });
+        let mut window = oldest.min_by_key(|stretch| stretch.start)?;
+        let source = self.source_of(tier, window);
+        for _ in 1..STRETCHES_MAX {
+            let next = cell(window.end, length);
+            let mut parts = self.sources(tier);
+            let Some(next) = parts.find_map(|part| self.missing(part, tier, coverage, next)) else {
+                break;
+            };
+            let longer = TimeRange::new(window.start, next.end);
+            if next.start != window.end
+                || self.source_of(tier, longer) != source
+                || self.bytes(source, longer) > self.situation.input_bytes_max
+            {
+                break;
+            }
+            window = longer;
+        }
+        Some(Task::Downsample { tier, source, window, rank: self.rank })
+    }
+
+    /// The stretch of the cell that the part has samples in, that is over, that the tier does not
+    /// account for, and that it shall account for.
+    fn missing(
+        &self,
+        part: &PartView,
+        tier: Tier,
+        coverage: &Coverage,
+        cell: TimeRange,
+    ) -> Option<TimeRange> {
+        if cell.end > tier.floor(self.settled) {
+            return None;
+        }
+        let span = self.span(part, tier);
+        let gaps = coverage.pieces(cell).filter(|(_, rank)| rank.is_none());
+        let mut gaps = gaps.map(|(gap, _)| gap).filter(|gap| meets(*gap, span));
+        gaps.find(|gap| self.keeps(part, tier, *gap) && !self.given_up(tier, *gap))
+    }
+
+    /// Whether a coarser tier accounts for any of it: finer tiers are built first, so this one did
+    /// too, and was dropped for want of bytes. It would be again.
+    fn given_up(&self, tier: Tier, window: TimeRange) -> bool {
+        self.tiers().any(|(coarser, coverage)| coarser > tier && coverage.touches(window))
+    }
+
+    /// The coarsest finer tier that has taken in everything below it in the window; raw where none
+    /// has.
+    fn source_of(&self, tier: Tier, window: TimeRange) -> Tier {
+        let whole = |finer: Tier, coverage: &Coverage| {
+            let mut below = self.sources(finer);
+            let any = self
+                .situation
+                .parts
+                .iter()
+                .any(|part| part.entry.tier == finer && meets(part.entry.window, window));
+            any && below.all(|part| {
+                self.unabsorbed(part, finer, coverage).all(|(piece, _)| !meets(piece, window))
+            })
+        };
+        let finer = self
+            .tiers()
+            .rev()
+            .filter(|(finer, _)| *finer < tier && tier.nanos() % finer.nanos() == 0);
+        finer
+            .into_iter()
+            .find(|(finer, coverage)| whole(*finer, coverage))
+            .map_or(Tier::RAW, |(finer, _)| finer)
+    }
+
+    /// Bytes of the tier's parts that meet the window.
+    fn bytes(&self, tier: Tier, window: TimeRange) -> u64 {
+        let parts = self.situation.parts.iter().filter(|part| part.entry.tier == tier);
+        let met = parts.filter(|part| meets(part.entry.window, window));
+        met.map(|part| part.entry.bytes).fold(0, u64::saturating_add)
+    }
+}
+
+/// Windows, those that overlap made one, ascending.
+pub(super) fn connected(windows: impl Iterator<Item = TimeRange>) -> Vec<TimeRange> {
+    let mut windows: Vec<TimeRange> = windows.collect();
+    windows.sort_unstable_by_key(|window| window.start);
+    let mut connected: Vec<TimeRange> = Vec::new();
+    for window in windows {
+        match connected.last_mut() {
+            Some(hull) if window.start < hull.end => hull.end = hull.end.max(window.end),
+            _ => connected.push(window),
+        }
+    }
+    connected
+}

@@ -1,0 +1,562 @@
+//! The plan carried out on a model of parts: sets of samples instead of bytes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::catalog::PartEntry;
+use crate::model::Selector;
+use crate::options::{Keep, RetentionRule};
+use crate::part::Layout;
+use crate::retention::{expired, horizon, over_budget};
+
+/// Series and time.
+type Key = (usize, i64);
+
+/// A part: its samples by key with the rank of their writes, or its records by bucket, each the
+/// set of samples that it sums up.
+#[derive(Debug, Clone)]
+struct Model {
+    view: PartView,
+    samples: BTreeMap<Key, u64>,
+    records: BTreeMap<Key, BTreeMap<i64, u64>>,
+}
+
+#[derive(Debug)]
+struct World {
+    policy: Policy,
+    partition: i64,
+    parts: Vec<Model>,
+    tombstones: Vec<(Tombstone, usize)>,
+    next_tombstone: u64,
+    next_part: u64,
+    rank: u64,
+    frontier: i64,
+    /// What was written and not deleted, with the rank of the write.
+    truth: BTreeMap<Key, u64>,
+    /// Nothing was dropped: tiers must equal what raw folds to.
+    whole: bool,
+}
+
+fn class_of(policy: &Policy, series: usize) -> usize {
+    series % (policy.rules.len() + 1)
+}
+
+fn tier(nanos: i64) -> Tier {
+    Tier::from_nanos(nanos).unwrap()
+}
+
+impl World {
+    fn new(policy: Policy, partition: i64) -> Self {
+        Self {
+            policy,
+            partition,
+            parts: Vec::new(),
+            tombstones: Vec::new(),
+            next_tombstone: 1,
+            next_part: 1,
+            rank: 0,
+            frontier: 0,
+            truth: BTreeMap::new(),
+            whole: true,
+        }
+    }
+
+    fn add(
+        &mut self,
+        (tier, rank, tombstones): (Tier, u64, u64),
+        window: TimeRange,
+        samples: BTreeMap<Key, u64>,
+        records: BTreeMap<Key, BTreeMap<i64, u64>>,
+    ) {
+        let keys: BTreeSet<Key> = samples.keys().chain(records.keys()).copied().collect();
+        let times: BTreeSet<i64> = keys.iter().map(|(_, time)| *time).collect();
+        let series: BTreeSet<usize> = keys.iter().map(|(series, _)| *series).collect();
+        let (Some(first), Some(last)) = (times.first(), times.last()) else { panic!("empty part") };
+        let mut classes: Vec<usize> = series.iter().map(|s| class_of(&self.policy, *s)).collect();
+        classes.sort_unstable();
+        classes.dedup();
+        let count = keys.len() as u64;
+        let entry = PartEntry {
+            id: self.next_part,
+            rank,
+            window,
+            first: Timestamp(*first),
+            last: Timestamp(*last),
+            samples: count,
+            series: series.len() as u32,
+            segments: 1,
+            bytes: 1000 * count,
+            meta_crc: 0,
+            store: 0,
+            tier,
+            layout: if tier.is_raw() { Layout::Samples } else { Layout::Records },
+            tombstones,
+        };
+        assert!(window.covers(entry.first, entry.last) && rank <= self.rank, "{entry:?}");
+        assert!(tier.floor(window.start) == window.start && tier.floor(window.end) == window.end);
+        self.next_part += 1;
+        let view = PartView { entry, classes, chunks: 1, purgeable: vec![], rewritten: false };
+        self.parts.push(Model { view, samples, records });
+    }
+
+    /// Samples at the door, and a freeze of them all.
+    fn freeze(&mut self, samples: &[Key]) {
+        self.rank += 1;
+        let rank = self.rank;
+        let mut parts: BTreeMap<(usize, (i64, i64)), BTreeMap<Key, u64>> = BTreeMap::new();
+        for &(series, time) in samples {
+            let class = class_of(&self.policy, series);
+            // Odd classes are sparse: their windows are long.
+            let length = self.partition * if class % 2 == 1 { 8 } else { 1 };
+            let start = time.div_euclid(length) * length;
+            parts.entry((class, (start, start + length))).or_default().insert((series, time), rank);
+            self.truth.insert((series, time), rank);
+            self.frontier = self.frontier.max(time);
+        }
+        for ((_, (start, end)), samples) in parts {
+            let window = TimeRange::new(Timestamp(start), Timestamp(end));
+            let tombstones = self.next_tombstone - 1;
+            self.add((Tier::RAW, rank, tombstones), window, samples, BTreeMap::new());
+        }
+    }
+
+    fn delete(&mut self, series: usize, start: i64, length: i64) {
+        let range = TimeRange::new(Timestamp(start), Timestamp(start + length));
+        let (id, rank) = (self.next_tombstone, self.rank);
+        self.next_tombstone += 1;
+        let selector = String::new();
+        self.tombstones.push((Tombstone { id, rank, range, selector }, series));
+        self.truth.retain(|key, _| key.0 != series || !range.contains(Timestamp(key.1)));
+    }
+
+    fn views(&self) -> Vec<PartView> {
+        let purgeable = |part: &Model| {
+            let holds = |wanted: usize| {
+                part.samples.keys().chain(part.records.keys()).any(|(series, _)| *series == wanted)
+            };
+            let affects = |(tombstone, series): &&(Tombstone, usize)| {
+                tombstone.may_affect(&part.view.entry) && holds(*series)
+            };
+            self.tombstones.iter().filter(affects).map(|(tombstone, _)| tombstone.id).collect()
+        };
+        self.parts
+            .iter()
+            .map(|part| PartView { purgeable: purgeable(part), ..part.view.clone() })
+            .collect()
+    }
+
+    fn next(&self) -> Option<Task> {
+        let tombstones: Vec<Tombstone> = self.tombstones.iter().map(|(t, _)| t.clone()).collect();
+        next_task(&Situation {
+            parts: &self.views(),
+            tombstones: &tombstones,
+            policy: &self.policy,
+            partition_ns: self.partition,
+            frontier: Timestamp(self.frontier),
+            chunk_samples_max: 8192,
+            input_bytes_max: 1 << 40,
+        })
+    }
+
+    /// Whether a delete hides this from readers of the part.
+    fn masked(&self, part: &Model, key: Key) -> bool {
+        self.tombstones.iter().any(|(tombstone, series)| {
+            tombstone.may_affect(&part.view.entry)
+                && *series == key.0
+                && tombstone.range.contains(Timestamp(key.1))
+        })
+    }
+
+    fn deleted(&self, series: usize, time: i64, rank: u64) -> bool {
+        self.tombstones.iter().any(|(tombstone, of)| {
+            *of == series && rank <= tombstone.rank && tombstone.range.contains(Timestamp(time))
+        })
+    }
+
+    fn in_order(&self, tier: Tier) -> Vec<&Model> {
+        let mut parts: Vec<&Model> =
+            self.parts.iter().filter(|part| part.view.entry.tier == tier).collect();
+        parts.sort_by_key(|part| order_of_writes(&part.view));
+        parts
+    }
+
+    /// What readers see of raw.
+    fn raw(&self) -> BTreeMap<Key, u64> {
+        let mut found = BTreeMap::new();
+        for part in self.in_order(Tier::RAW) {
+            let seen = part.samples.iter().filter(|(key, _)| !self.masked(part, **key));
+            found.extend(seen.map(|(key, rank)| (*key, *rank)));
+        }
+        found
+    }
+
+    /// A tier's records: of the highest rank that wrote each bucket.
+    fn records(&self, tier: Tier) -> BTreeMap<Key, BTreeMap<i64, u64>> {
+        let parts = self.in_order(tier);
+        let mut found = BTreeMap::new();
+        for part in parts {
+            found.extend(part.records.iter().map(|(key, set)| (*key, set.clone())));
+        }
+        found
+    }
+
+    /// What the source says of each bucket of the tier.
+    fn fold(&self, source: Tier, tier: Tier) -> BTreeMap<Key, BTreeMap<i64, u64>> {
+        let mut folded: BTreeMap<Key, BTreeMap<i64, u64>> = BTreeMap::new();
+        let mut add = |series: usize, time: i64, rank: u64| {
+            let bucket = tier.floor(Timestamp(time)).0;
+            folded.entry((series, bucket)).or_default().insert(time, rank);
+        };
+        if source.is_raw() {
+            self.raw().into_iter().for_each(|((series, time), rank)| add(series, time, rank));
+        } else {
+            for ((series, _), set) in self.records(source) {
+                set.into_iter().for_each(|(time, rank)| add(series, time, rank));
+            }
+        }
+        folded
+    }
+
+    fn coverage(&self, tier: Tier) -> Coverage {
+        let parts = self.parts.iter().map(|part| &part.view.entry).filter(|e| e.tier == tier);
+        Coverage::of(parts.map(|entry| (entry.window, entry.rank)))
+    }
+
+    fn covered(coverage: &Coverage, bucket: i64) -> Option<u64> {
+        let point = TimeRange::new(Timestamp(bucket), Timestamp(bucket + 1));
+        coverage.pieces(point).next().and_then(|(_, rank)| rank)
+    }
+
+    /// Buckets of the tier that its source touched since, or a delete.
+    fn dirty(&self, source: Tier, tier: Tier) -> BTreeSet<Key> {
+        let coverage = self.coverage(tier);
+        let mut dirty = BTreeSet::new();
+        for part in self.in_order(source) {
+            for (series, time) in part.samples.keys().chain(part.records.keys()) {
+                let bucket = tier.floor(Timestamp(*time)).0;
+                let covered = Self::covered(&coverage, bucket);
+                if covered.is_some_and(|covered| covered < part.view.entry.rank) {
+                    dirty.insert((*series, bucket));
+                }
+            }
+        }
+        for part in self.in_order(tier) {
+            for (series, bucket) in part.records.keys() {
+                let end = Timestamp(bucket + tier.nanos() - 1);
+                let hit = self.tombstones.iter().any(|(tombstone, of)| {
+                    tombstone.may_affect(&part.view.entry)
+                        && of == series
+                        && tombstone.range.overlaps(Timestamp(*bucket), end)
+                });
+                if hit {
+                    dirty.insert((*series, *bucket));
+                }
+            }
+        }
+        dirty
+    }
+
+    fn tombstone(&self) -> u64 {
+        self.next_tombstone - 1
+    }
+
+    fn publish(
+        &mut self,
+        tier: Tier,
+        rank: u64,
+        window: TimeRange,
+        mut records: BTreeMap<Key, BTreeMap<i64, u64>>,
+        mut same: BTreeMap<Key, BTreeMap<i64, u64>>,
+    ) {
+        if records.is_empty() {
+            let series =
+                self.parts.iter().flat_map(|part| part.samples.keys().chain(part.records.keys()));
+            let (series, _) = series.min().unwrap();
+            // Any record that is right will do: a part must not be empty.
+            let key = (*series, window.start.0);
+            records.insert(key, same.remove(&key).unwrap_or_default());
+        }
+        let mut classes: BTreeMap<usize, BTreeMap<Key, BTreeMap<i64, u64>>> = BTreeMap::new();
+        for (key, set) in records {
+            classes.entry(class_of(&self.policy, key.0)).or_default().insert(key, set);
+        }
+        for records in classes.into_values() {
+            self.add((tier, rank, self.tombstone()), window, BTreeMap::new(), records);
+        }
+    }
+
+    fn run(&mut self, task: &Task) {
+        match task {
+            Task::Downsample { tier, source, window, rank } => {
+                assert!(!self.coverage(*tier).touches(*window), "built twice");
+                let mut records = self.fold(*source, *tier);
+                records.retain(|key, _| window.contains(Timestamp(key.1)));
+                self.publish(*tier, *rank, *window, records, BTreeMap::new());
+            }
+            Task::Patch { tier, source, window, rank } => {
+                let old = self.records(*tier);
+                let mut folded = self.fold(*source, *tier);
+                let dirty = self.dirty(*source, *tier);
+                let within = dirty.into_iter().filter(|key| window.contains(Timestamp(key.1)));
+                let whole = self.whole;
+                let records = within.map(|key| {
+                    let mut new = folded.remove(&key).unwrap_or_default();
+                    if let Some(old) = old.get(&key)
+                        && !whole
+                    {
+                        // What was dropped below stays known.
+                        for (time, rank) in old {
+                            if !self.deleted(key.0, *time, *rank) {
+                                new.entry(*time).or_insert(*rank);
+                            }
+                        }
+                    }
+                    (key, new)
+                });
+                let records = records.collect();
+                self.publish(*tier, *rank, *window, records, old);
+            }
+            Task::Merge { parts, .. } => self.merge(parts, 0),
+            Task::Purge { parts, tombstones } => self.merge(parts, *tombstones.last().unwrap()),
+        }
+    }
+
+    fn merge(&mut self, ids: &[u64], tombstones: u64) {
+        let inputs: Vec<Model> = ids
+            .iter()
+            .map(|id| self.parts.iter().find(|part| part.view.entry.id == *id).unwrap().clone())
+            .collect();
+        assert!(inputs.is_sorted_by_key(|part| order_of_writes(&part.view)));
+        let (mut samples, mut records) = (BTreeMap::new(), BTreeMap::new());
+        for part in &inputs {
+            let seen = part.samples.iter().filter(|(key, _)| !self.masked(part, **key));
+            samples.extend(seen.map(|(key, rank)| (*key, *rank)));
+            records.extend(part.records.clone());
+        }
+        let entries = || inputs.iter().map(|part| part.view.entry);
+        let rank = entries().map(|entry| entry.rank).max().unwrap();
+        let left_out = entries().map(|entry| entry.tombstones).max().unwrap().max(tombstones);
+        let start = entries().map(|entry| entry.window.start).min().unwrap();
+        let end = entries().map(|entry| entry.window.end).max().unwrap();
+        self.parts.retain(|part| !ids.contains(&part.view.entry.id));
+        if !(samples.is_empty() && records.is_empty()) {
+            let tier = inputs[0].view.entry.tier;
+            self.add((tier, rank, left_out), TimeRange::new(start, end), samples, records);
+        }
+    }
+
+    /// Buckets of coarser tiers that some part makes dirty.
+    fn all_dirty(&self) -> BTreeSet<(Tier, Key)> {
+        let mut all = BTreeSet::new();
+        for tier in self.policy.tiers.iter().copied() {
+            let finer = self.policy.tiers.iter().copied().filter(|finer| *finer < tier);
+            for source in finer.chain([Tier::RAW]) {
+                let coverage = self.coverage(tier);
+                for part in self.in_order(source) {
+                    for (series, time) in part.samples.keys().chain(part.records.keys()) {
+                        let bucket = tier.floor(Timestamp(*time)).0;
+                        let covered = Self::covered(&coverage, bucket);
+                        if covered.is_some_and(|covered| covered < part.view.entry.rank) {
+                            all.insert((tier, (*series, bucket)));
+                        }
+                    }
+                }
+            }
+        }
+        all
+    }
+
+    /// Everything there is to do. Checks that it ends, and that merging makes nothing dirty.
+    fn settle(&mut self) -> Result<(), TestCaseError> {
+        let bound = 200 + 20 * self.parts.len() + (self.frontier / self.partition) as usize * 20;
+        let mut done: Vec<Task> = Vec::new();
+        while let Some(task) = self.next() {
+            prop_assert!(done.len() < bound, "does not end: {:?}", &done[done.len() - 6..]);
+            let before = self.all_dirty();
+            let merge = matches!(task, Task::Merge { .. });
+            self.run(&task);
+            if merge {
+                let after = self.all_dirty();
+                prop_assert!(after.is_subset(&before), "{task:?} makes dirty {after:?}");
+            }
+            done.push(task);
+        }
+        self.forget();
+        Ok(())
+    }
+
+    fn forget(&mut self) {
+        let tombstones: Vec<Tombstone> = self.tombstones.iter().map(|(t, _)| t.clone()).collect();
+        let finished = finished_tombstones(&self.views(), &tombstones);
+        self.tombstones.retain(|(tombstone, _)| !finished.contains(&tombstone.id));
+    }
+
+    /// What readers see is what was written; with drops it is that or nothing.
+    fn check(&self) -> Result<(), TestCaseError> {
+        prop_assert!(self.tombstones.is_empty(), "{:?}", self.tombstones);
+        let raw = self.raw();
+        if self.whole {
+            prop_assert_eq!(&raw, &self.truth);
+        }
+        for (key, rank) in &raw {
+            prop_assert_eq!(Some(rank), self.truth.get(key), "an old value of {:?} is back", key);
+        }
+        for tier in self.policy.tiers.iter().copied() {
+            let coverage = self.coverage(tier);
+            let records = self.records(tier);
+            let folded = self.fold(Tier::RAW, tier);
+            // What is too old to be kept is not corrected any more either: it goes with its part.
+            let kept = |key: &Key| {
+                let classes = [class_of(&self.policy, key.0)];
+                let oldest = horizon(&self.policy, &classes, tier, Timestamp(self.frontier));
+                oldest.is_none_or(|oldest| key.1 + tier.nanos() > oldest.0)
+            };
+            for (key, set) in records.iter().filter(|(key, _)| kept(key)) {
+                for (time, rank) in set {
+                    let truth = self.truth.get(&(key.0, *time));
+                    prop_assert_eq!(Some(rank), truth, "{} {:?}", tier, key);
+                }
+            }
+            let length = cells::stretch_ns(&self.policy.tiers, tier, self.partition);
+            let settled = tier.floor(Timestamp(self.frontier - 30));
+            for (key, set) in folded {
+                let built = Self::covered(&coverage, key.1).is_some();
+                let over = cells::cell(Timestamp(key.1), length).end <= settled;
+                if self.whole {
+                    prop_assert_eq!(built, over, "{} {:?}", tier, key);
+                }
+                if built && self.whole {
+                    prop_assert_eq!(records.get(&key), Some(&set), "{} {:?}", tier, key);
+                }
+            }
+        }
+        if self.whole {
+            prop_assert_eq!(self.all_dirty(), BTreeSet::new());
+        }
+        Ok(())
+    }
+
+    fn drop_parts(&mut self, ids: &BTreeSet<u64>) {
+        self.whole &= ids.is_empty();
+        self.parts.retain(|part| !ids.contains(&part.view.entry.id));
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    /// So many samples one after another, for all series.
+    Go(i64),
+    /// Late samples of a series, so far back.
+    Late(usize, Vec<i64>),
+    Delete(usize, i64, i64),
+    Expire,
+    Budget(u64),
+    Tasks(usize),
+}
+
+fn steps(drops: bool) -> impl Strategy<Value = Vec<Step>> {
+    let late = (0_usize..3, prop::collection::vec(0_i64..3000, 1..6));
+    let kept = prop_oneof![
+        6 => (1_i64..60).prop_map(Step::Go),
+        3 => late.prop_map(|(series, times)| Step::Late(series, times)),
+        2 => (0_usize..3, 0_i64..3000, 1_i64..400).prop_map(|(s, at, l)| Step::Delete(s, at, l)),
+        3 => (0_usize..20).prop_map(Step::Tasks),
+    ];
+    let dropped = prop_oneof![Just(Step::Expire), (0_u64..200).prop_map(Step::Budget)];
+    let step = prop_oneof![8 => kept, (if drops { 2 } else { 0 }) => dropped];
+    prop::collection::vec(step, 1..40)
+}
+
+fn play(world: &mut World, steps: &[Step]) -> Result<(), TestCaseError> {
+    for step in steps {
+        match step {
+            Step::Go(count) => {
+                let start = world.frontier;
+                let times = (1..=*count).map(|i| start + i * 7);
+                let samples: Vec<Key> = times.flat_map(|t| (0..3).map(move |s| (s, t))).collect();
+                world.freeze(&samples);
+            }
+            Step::Late(series, times) => {
+                let at = |back: &i64| (world.frontier - back).max(0);
+                let samples: Vec<Key> = times.iter().map(|back| (*series, at(back))).collect();
+                world.freeze(&samples);
+            }
+            Step::Delete(series, back, length) => {
+                world.delete(*series, (world.frontier - back).max(0), *length);
+            }
+            Step::Expire => {
+                let gone = expired(&world.views(), &world.policy, Timestamp(world.frontier));
+                world.drop_parts(&gone.iter().map(|dropped| dropped.id).collect());
+            }
+            Step::Budget(kilobytes) => {
+                let drops = over_budget(&world.views(), kilobytes * 1000, 0);
+                prop_assert_eq!(drops.short_bytes, 0);
+                world.drop_parts(&drops.dropped.iter().map(|dropped| dropped.id).collect());
+            }
+            Step::Tasks(count) => {
+                for _ in 0..*count {
+                    let Some(task) = world.next() else { break };
+                    world.run(&task);
+                }
+                world.forget();
+            }
+        }
+    }
+    Ok(())
+}
+
+fn policy(keep: Keep, rules: Vec<Keep>) -> Policy {
+    let selector = Selector::parse("any").unwrap();
+    let rules = rules.into_iter().map(|keep| RetentionRule { selector: selector.clone(), keep });
+    Policy {
+        tiers: vec![tier(10), tier(20), tier(100), tier(400)],
+        keep,
+        rules: rules.collect(),
+        lateness: Duration::from_nanos(30),
+        ..Policy::default()
+    }
+}
+
+fn days(tier_ns: i64, age: u64) -> (Tier, Duration) {
+    (tier(tier_ns), Duration::from_nanos(age))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn tiers_hold_what_raw_holds_whatever_comes_and_work_ends(
+        steps in steps(false), partition in prop::sample::select(vec![40_i64, 100, 130, 400, 1000]),
+    ) {
+        let mut world = World::new(policy(Keep::FOREVER, vec![Keep::FOREVER]), partition);
+        play(&mut world, &steps)?;
+        world.settle()?;
+        world.check()?;
+    }
+
+    #[test]
+    fn drops_bring_nothing_back_and_work_ends(
+        steps in steps(true), partition in prop::sample::select(vec![40_i64, 100, 400]),
+        ages in prop::collection::vec(200_u64..4000, 4),
+    ) {
+        let keep = |ages: &[u64]| {
+            let limits = [days(0, ages[0]), days(10, ages[1])];
+            limits.into_iter().fold(Keep::FOREVER, |keep, (tier, age)| keep.with(tier, age))
+        };
+        let mut world = World::new(policy(keep(&ages), vec![keep(&ages[2..])]), partition);
+        world.whole = false;
+        play(&mut world, &steps)?;
+        world.settle()?;
+        world.check()?;
+        let before: BTreeSet<u64> = world.parts.iter().map(|part| part.view.entry.id).collect();
+        let gone = expired(&world.views(), &world.policy, Timestamp(world.frontier));
+        world.drop_parts(&gone.iter().map(|dropped| dropped.id).collect());
+        world.settle()?;
+        let again = expired(&world.views(), &world.policy, Timestamp(world.frontier));
+        let built: Vec<_> = again.iter().filter(|dropped| !before.contains(&dropped.id)).collect();
+        prop_assert!(built.is_empty(), "built to be dropped at once: {built:?}");
+    }
+}

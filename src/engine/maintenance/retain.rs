@@ -1,0 +1,163 @@
+//! Retention carried out: parts are archived where the host wants that, then leave the catalog.
+
+use std::sync::Arc;
+
+use super::budget::Budget;
+use super::lock;
+use crate::catalog::{Catalog, PartEntry};
+use crate::engine::commit::metadata;
+use crate::engine::shared::{Shared, sources_of};
+use crate::error::{Error, Result};
+use crate::model::{Series, SeriesId};
+use crate::options::{Archive, ArchivePart};
+use crate::part::Part;
+use crate::retention::{Dropped, expired, over_budget};
+
+/// What retention did.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct RetentionReport {
+    /// The parts that went, in the order in which they did.
+    pub dropped: Vec<Dropped>,
+    /// Why some stayed that should have gone: the archive did not take them.
+    pub failed: Option<Error>,
+    /// By how many bytes the store is above its budget, though nothing more can be dropped. Writes
+    /// are refused while this is not 0.
+    pub short_bytes: u64,
+}
+
+impl Shared {
+    /// Drops what is too old, then what does not fit; `None` where nothing had to go.
+    ///
+    /// # Errors
+    /// A failure to save the catalog, which latches the engine.
+    pub(super) fn enforce_retention(&self) -> Result<Option<RetentionReport>> {
+        let _one_at_a_time = lock(&self.upkeep.dropping);
+        let aged = self.drop_expired()?;
+        let report = self.drop_excess(aged)?;
+        let idle = report.dropped.is_empty() && report.failed.is_none() && report.short_bytes == 0;
+        Ok((!idle).then_some(report))
+    }
+
+    /// Makes room for what a freeze is about to write.
+    ///
+    /// # Errors
+    /// As [`enforce_retention`](Self::enforce_retention).
+    pub(in crate::engine) fn make_room(&self) -> Result<()> {
+        if self.options.policy.bytes_max.is_some() {
+            let _one_at_a_time = lock(&self.upkeep.dropping);
+            self.drop_excess(RetentionReport::default())?;
+        }
+        Ok(())
+    }
+
+    /// What would go now.
+    pub(super) fn plan_retention(&self) -> Vec<Dropped> {
+        let Some(picture) = self.picture_of_all() else { return Vec::new() };
+        let policy = &self.options.policy;
+        let mut dropped = expired(&picture.parts, policy, picture.frontier);
+        if let Some(budget) = Budget::of(&self.options) {
+            let stays = |id: u64| dropped.iter().all(|gone| gone.id != id);
+            let mut parts = picture.parts;
+            parts.retain(|part| stays(part.entry.id));
+            let other = self.other_bytes(&picture.catalog);
+            dropped.extend(over_budget(&parts, budget.data_bytes, other).dropped);
+        }
+        dropped
+    }
+
+    fn drop_expired(&self) -> Result<RetentionReport> {
+        let policy = &self.options.policy;
+        let unlimited = |keep: &crate::options::Keep| keep.limits().next().is_none();
+        let mut keeps = policy.rules.iter().map(|rule| &rule.keep).chain([&policy.keep]);
+        if keeps.all(unlimited) {
+            return Ok(RetentionReport::default());
+        }
+        let Some(picture) = self.picture_of_all() else { return Ok(RetentionReport::default()) };
+        let due = expired(&picture.parts, policy, picture.frontier);
+        let mut report = RetentionReport::default();
+        self.drop_parts(due, false, &mut report)?;
+        Ok(report)
+    }
+
+    /// Drops what is above the budget, adding to `report`; notes whether writes must be refused.
+    fn drop_excess(&self, mut report: RetentionReport) -> Result<RetentionReport> {
+        let Some(budget) = Budget::of(&self.options) else { return Ok(report) };
+        if let Some(picture) = self.picture_of_all() {
+            let other = self.other_bytes(&picture.catalog);
+            let drops = over_budget(&picture.parts, budget.data_bytes, other);
+            let forced = self.options.archive.as_ref().is_none_or(|a| a.budget_drops_unarchived);
+            self.drop_parts(drops.dropped, forced, &mut report)?;
+        }
+        report.short_bytes = self.refuse_over_budget(&budget);
+        Ok(report)
+    }
+
+    /// Archives the parts in turn, then drops them in one edit. Where the archive does not take
+    /// one, that one and those behind it stay, unless they are `forced` out: what overrides a part
+    /// never goes before it.
+    fn drop_parts(
+        &self,
+        due: Vec<Dropped>,
+        forced: bool,
+        report: &mut RetentionReport,
+    ) -> Result<()> {
+        let mut going = Vec::with_capacity(due.len());
+        for dropped in due {
+            let archived = match &self.options.archive {
+                Some(archive) => self.archive(archive, dropped.id),
+                None => Ok(()),
+            };
+            if let Err(error) = archived {
+                self.upkeep.note(&error);
+                report.failed = Some(error);
+                if !forced {
+                    break;
+                }
+            }
+            going.push(dropped);
+        }
+        if going.is_empty() {
+            return Ok(());
+        }
+        let remove = |catalog: &Catalog| {
+            // Compaction may have replaced some meanwhile: what it wrote goes the next time.
+            going.retain(|dropped| catalog.part(dropped.id).is_some());
+            let ids: Vec<u64> = going.iter().map(|dropped| dropped.id).collect();
+            catalog.with_removed(&ids)
+        };
+        self.edit(Vec::new(), remove, |_| ())?;
+        going.iter().for_each(|dropped| self.counters.add_dropped(dropped));
+        report.dropped.append(&mut going);
+        Ok(())
+    }
+
+    fn archive(&self, archive: &Archive, id: u64) -> Result<()> {
+        let view = self.live.view();
+        let part = view.parts.iter().find(|part| part.meta().id == id);
+        let (Some(part), Some(&entry)) = (part, view.catalog.part(id)) else { return Ok(()) };
+        self.archive_part(archive, part, entry, view.catalog.store_id)
+    }
+
+    fn archive_part(
+        &self,
+        archive: &Archive,
+        part: &Arc<Part>,
+        entry: PartEntry,
+        store_id: u64,
+    ) -> Result<()> {
+        let ids = part.series_ids().iter();
+        let mut series: Vec<(SeriesId, Arc<Series>)> =
+            ids.filter_map(|&id| Some((id, self.index.series(id)?))).collect();
+        series.sort_unstable_by(|a, b| a.1.cmp(&b.1));
+        let names: Vec<Arc<Series>> = series.iter().map(|(_, series)| Arc::clone(series)).collect();
+        let sources = sources_of(std::slice::from_ref(part), &self.live.read().masks);
+        archive.archiver.archive(&ArchivePart {
+            store_id,
+            entry: &entry,
+            series: &series,
+            metadata: &metadata(self, &names),
+            sources: &sources,
+        })
+    }
+}

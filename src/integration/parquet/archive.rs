@@ -1,0 +1,120 @@
+//! The archive: a directory of Parquet files that retention fills before it drops.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::{Rows, Table, partitions};
+use crate::engine::leave_out_deleted;
+use crate::error::{DecodeError, Error, Result};
+use crate::fs::{Fs, RealFs};
+use crate::integration::jsonl::Kind;
+use crate::model::Metadata;
+use crate::options::{ArchivePart, Archiver};
+use crate::part::Layout;
+use crate::query::{self, Limits, SampleRequest};
+use crate::segment::Records;
+use crate::time::TimeRange;
+
+/// Writes each part as `DIR/tier=raw/date=2026-11-23/RANK-STORE-PART.parquet`, one file a
+/// [partition](super::partitions), each read back and compared before it counts.
+///
+/// The numbers of a name are of 16 hexadecimal digits: where two files hold the same series and
+/// time, the name that sorts last was written later and is right. A part that comes again replaces
+/// its own files.
+#[derive(Debug, Clone)]
+pub struct ParquetArchive {
+    fs: Arc<dyn Fs>,
+    dir: PathBuf,
+}
+
+impl ParquetArchive {
+    /// An archive in `dir`, which is created with the first part.
+    #[must_use]
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self::on(Arc::new(RealFs), dir)
+    }
+
+    /// As [`new`](Self::new), on another file system.
+    #[must_use]
+    pub fn on(fs: Arc<dyn Fs>, dir: impl Into<PathBuf>) -> Self {
+        Self { fs, dir: dir.into() }
+    }
+
+    /// Makes a partition's directory, its name durable.
+    fn directory(&self, partition: &Path) -> Result<PathBuf> {
+        let directory = self.dir.join(partition);
+        if self.fs.file_bytes(&directory)?.is_none() {
+            self.fs.create_dir_all(&directory)?;
+            for made in [&*directory, directory.parent().unwrap_or(&self.dir), &self.dir] {
+                let parent = made.parent().filter(|parent| !parent.as_os_str().is_empty());
+                self.fs.sync_dir(parent.unwrap_or(Path::new(".")))?;
+            }
+        }
+        Ok(directory)
+    }
+}
+
+impl Archiver for ParquetArchive {
+    fn archive(&self, part: &ArchivePart<'_>) -> Result<()> {
+        let entry = part.entry;
+        let name = format!("{:016x}-{:016x}-{:016x}.parquet", entry.rank, part.store_id, entry.id);
+        let rows = match entry.layout {
+            Layout::Samples => Rows::Samples,
+            Layout::Records => Rows::Records,
+        };
+        let mut archived = 0;
+        for (partition, range) in partitions(entry.tier, rows, entry.window) {
+            let path = self.directory(&partition)?.join(&name);
+            let mut table = Table::create(&self.fs, &path, rows)?;
+            match entry.layout {
+                Layout::Samples => push_samples(&mut table, part, range)?,
+                Layout::Records => push_records(&mut table, part, range)?,
+            }
+            archived += table.rows();
+            if table.rows() == 0 {
+                table.discard()?;
+                continue;
+            }
+            table.describe("icecore.metrics", metrics(part.metadata));
+            table.finish()?;
+        }
+        // Nothing may go that was not seen; what deletes hide was seen and is not wanted.
+        if part.sources.masks.is_empty() && rows == Rows::Samples && archived != entry.samples {
+            let (found, expected) = (archived, "as many samples as the catalog says");
+            let source = DecodeError::Invalid { what: "samples of the part", found, expected };
+            return Err(Error::corrupt(&self.dir, 0, source));
+        }
+        Ok(())
+    }
+}
+
+fn push_samples(table: &mut Table, part: &ArchivePart<'_>, range: TimeRange) -> Result<()> {
+    let limits = Limits { series_max: u64::MAX, samples_max: u64::MAX, ..Limits::default() };
+    let request = SampleRequest { limits, ..SampleRequest::new(range) };
+    query::for_each_run(&request, part.series, part.sources, |series, timestamps, values| {
+        table.push_samples(series, timestamps, values)
+    })
+}
+
+fn push_records(table: &mut Table, part: &ArchivePart<'_>, range: TimeRange) -> Result<()> {
+    let mut records = Records::default();
+    for source in &part.sources.records {
+        for (id, series) in part.series {
+            let Some(fields) = source.fields(*id)? else { continue };
+            source.read_records(*id, range, &mut records)?;
+            leave_out_deleted(&mut records, part.sources, &**source, *id);
+            table.push_records(series, &records, fields)?;
+        }
+    }
+    Ok(())
+}
+
+/// What is known of the metrics, as JSON.
+fn metrics(metadata: &[(String, Metadata)]) -> String {
+    let each = metadata.iter().map(|(name, Metadata { kind, unit, help })| {
+        json!({ "name": name, "kind": Kind::of(*kind), "unit": unit, "help": help })
+    });
+    each.collect::<serde_json::Value>().to_string()
+}

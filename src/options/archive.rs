@@ -1,0 +1,57 @@
+//! The seam of the archive: where a part goes before retention drops it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::catalog::PartEntry;
+use crate::error::Result;
+use crate::model::{Metadata, Series, SeriesId};
+use crate::segment::Sources;
+
+/// Takes parts that are about to be dropped. Called by one thread at a time, which is the
+/// maintenance thread or the caller of [`Engine::maintain`](crate::Engine::maintain) and
+/// [`Engine::enforce_retention`](crate::Engine::enforce_retention).
+pub trait Archiver: Send + Sync + fmt::Debug {
+    /// Keeps everything that the part holds, durably: the part is dropped when this returns. A
+    /// crash in between offers the part again, so the same part (store id and part id) may come
+    /// twice.
+    ///
+    /// # Errors
+    /// Whatever kept it from that; the part stays and is offered again.
+    fn archive(&self, part: &ArchivePart<'_>) -> Result<()>;
+}
+
+/// A part that is about to be dropped, whole.
+///
+/// A part may hold what a part of the same window and a higher rank replaces; whoever reads several
+/// archived parts of one window lets the highest rank win.
+#[derive(Clone, Copy)]
+pub struct ArchivePart<'a> {
+    /// Of the store that it stems from.
+    pub store_id: u64,
+    /// Id, rank, window, tier, layout, counts.
+    pub entry: &'a PartEntry,
+    /// Its series, ascending, with their ids in `sources`.
+    pub series: &'a [(SeriesId, Arc<Series>)],
+    /// What is known of its metrics, ascending by name.
+    pub metadata: &'a [(String, Metadata)],
+    /// The part alone: one source of samples, or of records, as its layout says; and the deletes
+    /// that it still holds samples of, which must not be archived.
+    pub sources: &'a Sources,
+}
+
+impl fmt::Debug for ArchivePart<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ArchivePart").field("entry", self.entry).finish_non_exhaustive()
+    }
+}
+
+/// An archive, and how much it matters.
+#[derive(Debug, Clone)]
+pub struct Archive {
+    /// Where parts go.
+    pub archiver: Arc<dyn Archiver>,
+    /// Whether the byte budget drops a part that the archive failed to take. If not, writes are
+    /// refused once the budget is used up. Retention by age always waits for the archive.
+    pub budget_drops_unarchived: bool,
+}
