@@ -137,9 +137,9 @@ pub struct Drops {
 /// which one of its classes keeps its tier, and so is everything that it overrides.
 #[must_use]
 pub fn expired(parts: &[PartView], policy: &Policy, frontier: Timestamp) -> Vec<Dropped> {
-    let ends = ends(parts);
+    let standings = standings(parts);
     let mut order: Vec<usize> = (0..parts.len()).collect();
-    order.sort_by_key(|&at| order_of_age(parts, &ends, at));
+    order.sort_by_key(|&at| order_of_age(parts, &standings, at));
     let mut dropped: Vec<Dropped> = Vec::new();
     let mut gone: HashSet<u64> = HashSet::new();
     for part in order.into_iter().filter_map(|at| parts.get(at)) {
@@ -166,11 +166,10 @@ pub fn over_budget(parts: &[PartView], bytes_max: u64, other_bytes: u64) -> Drop
     if excess == 0 {
         return drops;
     }
-    let ends = ends(parts);
-    let covers: Vec<Option<Tier>> = parts.iter().map(|part| covered_by(part, parts)).collect();
-    let cover = |at: usize| covers.get(at).copied().flatten();
+    let standings = standings(parts);
+    let cover = |at: usize| standings.get(at).and_then(|standing| standing.covered_by);
     let mut order: Vec<usize> = (0..parts.len()).collect();
-    order.sort_by_key(|&at| (cover(at).is_none(), order_of_age(parts, &ends, at)));
+    order.sort_by_key(|&at| (cover(at).is_none(), order_of_age(parts, &standings, at)));
     for at in order {
         let Some(part) = parts.get(at).filter(|_| excess > 0) else { break };
         excess = excess.saturating_sub(part.entry.bytes);
@@ -186,30 +185,46 @@ const fn dropped_for(part: &PartView, cause: DropCause) -> Dropped {
     Dropped { id, tier, window, bytes, cause }
 }
 
-/// Until when each part reaches, inclusive, or what it overrides does where that is later.
-fn ends(parts: &[PartView]) -> Vec<Timestamp> {
+/// What decides when a part goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Standing {
+    /// Until when it reaches, inclusive, or what it overrides does where that is later.
+    end: Timestamp,
+    /// The coarsest tier that has taken in all that it holds; `None` also where what it overrides
+    /// is not covered and must go first.
+    covered_by: Option<Tier>,
+}
+
+/// Of each part.
+fn standings(parts: &[PartView]) -> Vec<Standing> {
+    let of = |part: &PartView| Standing { end: part.span().1, covered_by: covered_by(part, parts) };
+    let mut standings: Vec<Standing> = parts.iter().map(of).collect();
     let mut by_rank: Vec<usize> = (0..parts.len()).collect();
     by_rank.sort_by_key(|&at| parts.get(at).map(|part| (part.entry.rank, part.entry.tombstones)));
-    let mut ends: Vec<Timestamp> = parts.iter().map(|part| part.span().1).collect();
-    for &at in &by_rank {
-        let Some(part) = parts.get(at) else { continue };
-        let overridden = parts.iter().zip(&ends).filter(|(other, _)| part.overrides(other));
-        let latest = overridden.map(|(_, &end)| end).max();
-        if let (Some(end), Some(latest)) = (ends.get_mut(at), latest) {
-            *end = latest.max(*end);
+    for at in by_rank {
+        let (Some(part), Some(mut standing)) = (parts.get(at), standings.get(at).copied()) else {
+            continue;
+        };
+        let overridden = parts.iter().zip(&standings).filter(|(other, _)| part.overrides(other));
+        for (_, other) in overridden {
+            standing.end = standing.end.max(other.end);
+            standing.covered_by = standing.covered_by.filter(|_| other.covered_by.is_some());
+        }
+        if let Some(place) = standings.get_mut(at) {
+            *place = standing;
         }
     }
-    ends
+    standings
 }
 
 /// Oldest first, then finer first, then what is overridden first.
 fn order_of_age(
     parts: &[PartView],
-    ends: &[Timestamp],
+    standings: &[Standing],
     at: usize,
 ) -> Option<(Timestamp, Tier, u64, u64)> {
     let PartEntry { tier, rank, tombstones, .. } = parts.get(at)?.entry;
-    Some((*ends.get(at)?, tier, rank, tombstones))
+    Some((standings.get(at)?.end, tier, rank, tombstones))
 }
 
 /// The coarsest tier that has taken in all that the part holds.
@@ -232,4 +247,205 @@ fn covered_by(part: &PartView, parts: &[PartView]) -> Option<Tier> {
         }
         (reached > last).then(|| of_tier.first().map(|other| other.entry.tier)).flatten()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::Selector;
+    use crate::options::{Keep, RetentionRule};
+    use crate::part::Layout;
+
+    const COARSE: i64 = 100;
+
+    #[derive(Debug, Clone)]
+    struct Shape {
+        coarse: bool,
+        start: i64,
+        length: i64,
+        rank: u64,
+        classes: Vec<usize>,
+        bytes: u64,
+    }
+
+    fn views(shapes: &[Shape]) -> Vec<PartView> {
+        let view = |(id, shape): (u64, &Shape)| {
+            let tier = Tier::from_nanos(if shape.coarse { COARSE } else { 0 }).unwrap();
+            let (first, last) = (Timestamp(shape.start), Timestamp(shape.start + shape.length));
+            let entry = PartEntry {
+                id,
+                rank: shape.rank,
+                window: TimeRange::new(tier.floor(first), tier.ceil(Timestamp(last.0 + 1))),
+                first,
+                last,
+                samples: 1,
+                series: 1,
+                segments: 1,
+                bytes: shape.bytes,
+                meta_crc: 0,
+                store: 0,
+                tier,
+                layout: if shape.coarse { Layout::Records } else { Layout::Samples },
+                tombstones: 0,
+            };
+            let (classes, purgeable) = (shape.classes.clone(), Vec::new());
+            PartView { entry, classes, chunks: 1, purgeable, rewritten: false }
+        };
+        (1..).zip(shapes).map(view).collect()
+    }
+
+    fn shapes() -> impl Strategy<Value = Vec<PartView>> {
+        let classes = prop::sample::select(vec![vec![0], vec![1], vec![0, 1]]);
+        let shape = (any::<bool>(), 0_i64..1000, 0_i64..300, 1_u64..20, classes, 1_u64..50);
+        let shape = shape.prop_map(|(coarse, start, length, rank, classes, bytes)| Shape {
+            coarse,
+            start,
+            length,
+            rank,
+            classes,
+            bytes,
+        });
+        prop::collection::vec(shape, 0..30).prop_map(|shapes| views(&shapes))
+    }
+
+    fn policy(ages: [Option<u64>; 4]) -> Policy {
+        let tiers = [Tier::RAW, Tier::from_nanos(COARSE).unwrap()];
+        let keep = |ages: &[Option<u64>]| {
+            tiers.into_iter().zip(ages).fold(Keep::FOREVER, |keep, (tier, age)| match age {
+                Some(age) => keep.with(tier, Duration::from_nanos(*age)),
+                None => keep,
+            })
+        };
+        let selector = Selector::parse("one").unwrap();
+        let rules = vec![RetentionRule { selector, keep: keep(&ages[..2]) }];
+        Policy { tiers: vec![tiers[1]], rules, keep: keep(&ages[2..]), ..Policy::default() }
+    }
+
+    fn ids(dropped: &[Dropped]) -> HashSet<u64> {
+        dropped.iter().map(|dropped| dropped.id).collect()
+    }
+
+    /// No part goes before one that it overrides.
+    fn in_order(parts: &[PartView], dropped: &[Dropped]) -> bool {
+        let gone: HashMap<u64, usize> =
+            dropped.iter().enumerate().map(|(at, dropped)| (dropped.id, at)).collect();
+        parts.iter().all(|part| {
+            let Some(at) = gone.get(&part.entry.id) else { return true };
+            let overridden = parts.iter().filter(|other| part.overrides(other));
+            overridden.into_iter().all(|other| gone.get(&other.entry.id) < Some(at))
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn age_drops_what_no_class_keeps_and_more_as_time_goes_on(
+            parts in shapes(),
+            ages in prop::array::uniform4(prop::option::of(1_u64..800)),
+            frontier in 0_i64..3000,
+            later in 0_i64..500,
+        ) {
+            let policy = policy(ages);
+            let gone = expired(&parts, &policy, Timestamp(frontier));
+            for dropped in &gone {
+                let part = &parts[dropped.id as usize - 1];
+                for &class in &part.classes {
+                    let keep = policy.keep_of(class).age(part.entry.tier);
+                    let oldest = keep.map(|keep| frontier - keep.as_nanos() as i64);
+                    prop_assert!(oldest.is_some_and(|oldest| part.entry.last.0 < oldest));
+                }
+            }
+            prop_assert!(in_order(&parts, &gone));
+            for part in &parts {
+                let oldest = horizon(&policy, &part.classes, part.entry.tier, Timestamp(frontier));
+                let old = oldest.is_some_and(|oldest| part.span().1 < oldest);
+                let held = parts.iter().any(|other| {
+                    part.overrides(other) && !ids(&gone).contains(&other.entry.id)
+                });
+                prop_assert_eq!(ids(&gone).contains(&part.entry.id), old && !held);
+            }
+            let more = expired(&parts, &policy, Timestamp(frontier + later));
+            prop_assert!(ids(&gone).is_subset(&ids(&more)));
+        }
+
+        #[test]
+        fn the_budget_is_met_by_no_more_drops_than_it_takes_in_the_stated_order(
+            parts in shapes(), bytes_max in 0_u64..600, other_bytes in 0_u64..200,
+        ) {
+            let drops = over_budget(&parts, bytes_max, other_bytes);
+            let all: u64 = other_bytes + parts.iter().map(|part| part.entry.bytes).sum::<u64>();
+            let freed: u64 = drops.dropped.iter().map(|dropped| dropped.bytes).sum();
+            prop_assert_eq!(drops.short_bytes, (all - freed).saturating_sub(bytes_max));
+            prop_assert!(drops.short_bytes == 0 || drops.dropped.len() == parts.len());
+            if let Some(last) = drops.dropped.last() {
+                prop_assert!(all - freed + last.bytes > bytes_max, "one more than needed");
+            }
+            let covered = |dropped: &Dropped| matches!(dropped.cause, DropCause::Covered { .. });
+            prop_assert!(drops.dropped.is_sorted_by_key(|dropped| !covered(dropped)));
+            prop_assert!(in_order(&parts, &drops.dropped));
+            let standings = standings(&parts);
+            for phase in drops.dropped.chunk_by(|a, b| covered(a) == covered(b)) {
+                let age = |dropped: &Dropped| (standings[dropped.id as usize - 1].end, dropped.tier);
+                prop_assert!(phase.is_sorted_by_key(age));
+            }
+            let stays = |part: &&PartView| !ids(&drops.dropped).contains(&part.entry.id);
+            // Where anything uncovered went, nothing covered is left.
+            if drops.dropped.iter().any(|dropped| !covered(dropped)) {
+                let left = parts.iter().zip(&standings).filter(|(part, _)| stays(part));
+                prop_assert!(left.into_iter().all(|(_, standing)| standing.covered_by.is_none()));
+            }
+        }
+
+        #[test]
+        fn what_counts_as_covered_is_in_a_coarser_tier_at_every_point(parts in shapes()) {
+            for part in &parts {
+                let (first, last) = part.span();
+                let everywhere = (first.0..=last.0).all(|t| {
+                    parts.iter().any(|other| {
+                        other.entry.tier > part.entry.tier
+                            && other.entry.rank >= part.entry.rank
+                            && other.entry.window.contains(Timestamp(t))
+                            && part.classes.iter().all(|class| other.classes.contains(class))
+                    })
+                });
+                prop_assert_eq!(covered_by(part, &parts).is_some(), everywhere);
+            }
+        }
+    }
+
+    #[test]
+    fn a_correction_outlives_what_it_corrects() {
+        let shape = |start, length, rank| Shape {
+            coarse: false,
+            start,
+            length,
+            rank,
+            classes: vec![0],
+            bytes: 10,
+        };
+        let parts = views(&[shape(0, 100, 1), shape(10, 5, 2), shape(200, 10, 3)]);
+        let policy = policy([Some(50), None, None, None]);
+        assert!(expired(&parts, &policy, Timestamp(100)).is_empty(), "15 is old, but corrects 100");
+        let gone = expired(&parts, &policy, Timestamp(210));
+        assert_eq!(gone.iter().map(|dropped| dropped.id).collect::<Vec<_>>(), [1, 2]);
+        let cause = DropCause::Expired { keep: Duration::from_nanos(50) };
+        assert_eq!(gone[0].cause, cause);
+        let drops = over_budget(&parts, 10, 0);
+        assert_eq!(drops.dropped.iter().map(|dropped| dropped.id).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(over_budget(&parts, 0, 7).short_bytes, 7);
+    }
+
+    #[test]
+    fn a_clock_that_runs_ahead_drops_nothing_that_is_kept() {
+        let shape =
+            Shape { coarse: false, start: 0, length: 99, rank: 1, classes: vec![0], bytes: 1 };
+        let parts = views(&[shape]);
+        let policy = policy([Some(100), Some(100), Some(100), Some(100)]);
+        let newest = parts[0].entry.last;
+        let frontier = Timestamp::MAX.min(newest);
+        assert!(expired(&parts, &policy, frontier).is_empty());
+    }
 }
