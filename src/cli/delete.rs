@@ -51,7 +51,7 @@ impl Delete {
             None => None,
         };
         drop(reader);
-        let Some((range, victims)) = found.filter(|(_, victims)| victims.series > 0) else {
+        let Some((range, victims)) = found.filter(|(_, victims)| victims.samples > 0) else {
             return self.tell(screen, None, &Victims { series: 0, samples: 0 });
         };
         if !self.yes {

@@ -28,9 +28,9 @@ impl Store {
             "--series",
             "20",
             "--step",
-            "1m",
+            "10m",
             "--span",
-            "4d",
+            "100d",
             "--end",
             END,
             "--json",
@@ -54,8 +54,9 @@ impl Store {
     }
 }
 
+/// Every sample on a line of its own, however the store cuts them into chunks.
 fn everything(db: &str) -> String {
-    icecore(&["export", "--db", db]).success()
+    icecore(&["export", "--db", db, "--format", "csv"]).success()
 }
 
 fn tiers(db: &str) -> BTreeMap<String, Value> {
@@ -104,8 +105,8 @@ fn the_same_seed_gives_the_same_history_and_directories_must_be_new() {
     for (name, seed) in [("a", "3"), ("b", "3"), ("c", "4")] {
         generate(name, seed).success();
     }
-    assert_eq!(everything(&path("a")), everything(&path("b")));
-    assert_ne!(everything(&path("a")), everything(&path("c")));
+    assert!(everything(&path("a")) == everything(&path("b")));
+    assert!(everything(&path("a")) != everything(&path("c")));
     assert_eq!(generate("a", "3").code, 2);
     let short = ["generate", "--db", &path("d"), "--span", "1s", "--step", "1m"];
     assert_eq!(icecore(&short).code, 2);
@@ -118,7 +119,7 @@ fn compacting_changes_bytes_and_no_answer() {
     let before = everything(&store.db());
     let report = json(&["compact", "--db", &store.db(), "--all", "--json"]);
     assert_eq!(report["failures"], 0, "{report}");
-    assert_eq!(everything(&store.db()), before);
+    assert!(everything(&store.db()) == before);
     let told = icecore(&["compact", "--db", &store.db(), "--all"]).success();
     assert_eq!(told, "Nothing to do.\n", "a second time there is nothing left");
     assert_eq!(json(&["verify", "--db", &store.db(), "--json"])["whole"], true);
@@ -142,7 +143,7 @@ fn retention_shows_first_then_archives_and_drops() {
     assert!(due.iter().all(|part| part["why"] == "older than 40d"), "{planned}");
     let text = plan(&["--dry-run"]);
     assert!(text.contains("would go. Nothing was changed."), "{text}");
-    assert_eq!(everything(&store.db()), before);
+    assert!(everything(&store.db()) == before);
 
     let archive = store.path("archive");
     let done: Value = serde_json::from_str(&plan(&["--archive", &archive, "--json"])).unwrap();
@@ -163,12 +164,6 @@ fn retention_shows_first_then_archives_and_drops() {
         "none",
         "--json",
         "{__name__!=\"request_seconds\"}",
-        "--step",
-        "10d",
-        "--from",
-        "2026-11-10",
-        "--to",
-        END,
     ]);
     let left: i64 = left["groups"]
         .as_array()
@@ -186,7 +181,7 @@ fn retention_shows_first_then_archives_and_drops() {
 #[test]
 fn a_policy_is_refused_with_the_place_of_its_error() {
     let store = Store::new();
-    let policy = store.write("policy.toml", "[keep]\nraw = '36h'\n1m = 'long'\n");
+    let policy = store.write("policy.toml", "[keep]\nraw = '40d'\n1m = 'long'\n");
     let refused = icecore(&["retain", "--db", &store.db(), "--policy", &policy]);
     assert_eq!(refused.code, 2);
     assert!(
@@ -209,7 +204,7 @@ fn a_delete_asks_and_then_deletes_what_it_said() {
     let before = everything(&store.db());
     let asked = delete(&[]);
     assert_eq!(asked.code, 2, "nobody is there to say yes: {asked:?}");
-    assert_eq!(everything(&store.db()), before);
+    assert!(everything(&store.db()) == before);
     let done: Value = serde_json::from_str(&delete(&["--yes", "--json"]).success()).unwrap();
     assert_eq!((&done["series"], &done["samples"]), (&2.into(), &288.into()), "{done}");
     let count = |db: &str| {
@@ -239,7 +234,7 @@ fn snapshots_come_back_and_share_what_they_can() {
     let restored = store.path("restored");
     let report = json(&["restore", "--db", &restored, &monday, "--json"]);
     assert_eq!(report["parts"], first["parts"]);
-    assert_eq!(everything(&restored), before);
+    assert!(everything(&restored) == before);
     assert_eq!(icecore(&["restore", "--db", &restored, &monday]).code, 1);
     // One bit of a file that both share.
     let victim = crate::run::largest_file(&Path::new(&monday).join("parts"));
