@@ -16,11 +16,7 @@ impl Walker<'_> {
     /// that are at least a bucket of the finest tier long. That a record holds a sample which raw
     /// no longer does is certain for its first and its last, whose times it tells.
     pub(super) fn find_gaps(&mut self, series: SeriesId, range: TimeRange) -> Result<()> {
-        let mut tiers: Vec<Tier> =
-            self.inputs.tiers.iter().map(|input| input.source.tier()).collect();
-        tiers.sort_unstable();
-        tiers.dedup();
-        let Some(finest) = tiers.first().copied() else { return Ok(()) };
+        let Some(finest) = self.inputs.resolutions.first().copied() else { return Ok(()) };
         let mut rest = Ranges::from(range);
         for &(first, last) in &self.spans {
             let end = Timestamp(last.saturating_add(1));
@@ -31,7 +27,7 @@ impl Walker<'_> {
         };
         let mut open = Ranges::default();
         rest.into_vec().into_iter().filter(long).for_each(|gap| open.insert(gap));
-        for tier in tiers {
+        for &tier in &self.inputs.resolutions {
             for gap in open.clone().into_vec() {
                 for found in self.gone(series, tier, gap)? {
                     self.tally.gap(tier, found);

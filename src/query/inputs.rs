@@ -2,7 +2,7 @@
 
 use crate::model::SeriesId;
 use crate::segment::{ChunkSource, Mask, RecordSource, Sources};
-use crate::time::Timestamp;
+use crate::time::{Tier, Timestamp};
 
 /// The sources of a query, each kind ascending by rank: of two that hold the same, the later in
 /// order wins. Tier parts of equal rank ascend by the deletes that they have taken in: a patch
@@ -13,6 +13,8 @@ pub(crate) struct Inputs<'a> {
     pub(crate) recorded: Vec<Input<'a, dyn RecordSource>>,
     /// Tier parts.
     pub(crate) tiers: Vec<Input<'a, dyn RecordSource>>,
+    /// Of the tier parts, ascending, each once.
+    pub(crate) resolutions: Vec<Tier>,
 }
 
 /// A source, and the deletes that it may still hold samples of.
@@ -46,7 +48,10 @@ impl<'a> Inputs<'a> {
         });
         let (recorded, tiers) =
             records.partition::<Vec<_>, _>(|input| input.source.tier().is_raw());
-        let mut inputs = Self { samples: samples.collect(), recorded, tiers };
+        let mut resolutions: Vec<Tier> = tiers.iter().map(|input| input.source.tier()).collect();
+        resolutions.sort_unstable();
+        resolutions.dedup();
+        let mut inputs = Self { samples: samples.collect(), recorded, tiers, resolutions };
         inputs.samples.sort_by_key(|input| input.rank);
         inputs.recorded.sort_by_key(|input| input.rank);
         inputs.tiers.sort_by_key(|input| {
