@@ -10,6 +10,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[cfg(feature = "parquet")]
+mod archive;
 mod catalog;
 mod child;
 mod engine;
