@@ -176,6 +176,7 @@ impl Store {
 
     fn next_task(&self) -> Option<Task> {
         next_task(&Situation {
+            everything: false,
             parts: &self.views(),
             tombstones: &self.tombstones,
             policy: &self.policy,

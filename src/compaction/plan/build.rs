@@ -120,7 +120,7 @@ impl Plan<'_> {
         if cell.end > tier.floor(self.settled) {
             return None;
         }
-        let span = self.span(part, tier);
+        let span = Self::span(part, tier);
         let gaps = coverage.pieces(cell).filter(|(_, rank)| rank.is_none());
         let mut gaps = gaps.map(|(gap, _)| gap).filter(|gap| meets(*gap, span));
         gaps.find(|gap| self.keeps(part, tier, *gap) && !self.given_up(tier, *gap))

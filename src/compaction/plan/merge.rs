@@ -121,7 +121,8 @@ impl Plan<'_> {
             // Stable: in the order of writes within each window.
             kind.sort_by_key(|part| (part.entry.window.start, part.entry.window.end));
             for stack in kind.chunk_by(|one, next| one.entry.window == next.entry.window) {
-                let over = stack.first().is_some_and(|part| part.entry.window.end <= self.settled);
+                let over = self.situation.everything
+                    || stack.first().is_some_and(|part| part.entry.window.end <= self.settled);
                 if let Some(parts) = self.youngest(stack, over) {
                     let why = if over { MergeCause::Closed } else { MergeCause::Many };
                     return Some(Task::Merge { parts: ids(&parts), why });
@@ -137,11 +138,12 @@ impl Plan<'_> {
     /// Of parts in the order of writes, the youngest that may be merged and are worth it: all of
     /// them where `whole` allows that, or at least [`MANY`].
     fn youngest<'b>(&self, stack: &[&'b PartView], whole: bool) -> Option<Vec<&'b PartView>> {
+        let growth = if self.situation.everything { u64::MAX } else { GROWTH };
         for end in (2..=stack.len()).rev() {
             let older = stack.get(..end).unwrap_or_default();
             let (mut sum, mut length) = (0_u64, 0);
             for part in older.iter().rev() {
-                if length > 0 && weight(part) > sum.saturating_mul(GROWTH) {
+                if length > 0 && weight(part) > sum.saturating_mul(growth) {
                     break;
                 }
                 sum = sum.saturating_add(weight(part));
@@ -184,7 +186,7 @@ impl Plan<'_> {
         parts.iter().any(|part| {
             let (tier, rank) = (part.entry.tier, part.entry.rank);
             self.tiers().filter(|(coarser, _)| *coarser > tier).any(|(coarser, coverage)| {
-                let mut pieces = coverage.pieces(self.span(part, coarser));
+                let mut pieces = coverage.pieces(Self::span(part, coarser));
                 pieces.any(|(_, covered)| covered.is_some_and(|c| rank <= c && c < highest))
             })
         })

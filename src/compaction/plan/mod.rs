@@ -30,6 +30,9 @@ pub struct Situation<'a> {
     pub frontier: Timestamp,
     /// Most samples of a chunk that compaction writes.
     pub chunk_samples_max: usize,
+    /// Whether raw parts of one window are merged as if it were over and however much larger one
+    /// is: what a user asked for, not what pays.
+    pub everything: bool,
     /// Most bytes of parts that one task may read and, at worst, write again; parts that are larger
     /// are left as they are.
     pub input_bytes_max: u64,
@@ -182,10 +185,11 @@ impl<'a> Plan<'a> {
         self.tiers.iter().copied().zip(&self.coverage)
     }
 
-    /// The tier's buckets that the part's samples lie in and that are over.
-    fn span(&self, part: &PartView, tier: Tier) -> TimeRange {
+    /// The tier's buckets that the part's samples lie in. Also those that are not over: the tier may
+    /// account for some of them, where it was built before its time.
+    fn span(part: &PartView, tier: Tier) -> TimeRange {
         let last = tier.floor(part.entry.last);
-        let end = Timestamp(last.0.saturating_add(tier.nanos())).min(tier.floor(self.settled));
+        let end = Timestamp(last.0.saturating_add(tier.nanos()));
         TimeRange::new(tier.floor(part.entry.first), end)
     }
 
@@ -198,7 +202,7 @@ impl<'a> Plan<'a> {
         coverage: &'b Coverage,
     ) -> impl Iterator<Item = (TimeRange, Option<u64>)> + 'b {
         let rank = part.entry.rank;
-        let pieces = coverage.pieces(self.span(part, tier));
+        let pieces = coverage.pieces(Self::span(part, tier));
         pieces.filter(move |(_, covered)| covered.is_none_or(|covered| covered < rank))
     }
 }

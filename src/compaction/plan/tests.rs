@@ -151,6 +151,7 @@ impl World {
     fn next(&self) -> Option<Task> {
         let tombstones: Vec<Tombstone> = self.tombstones.iter().map(|(t, _)| t.clone()).collect();
         next_task(&Situation {
+            everything: false,
             parts: &self.views(),
             tombstones: &tombstones,
             policy: &self.policy,

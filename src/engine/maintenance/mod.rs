@@ -117,7 +117,12 @@ impl Maintainer {
     ///
     /// # Errors
     /// [`Error::Cancelled`] from `pause`; a failed write, after which the engine is read-only.
-    fn step(&self, policy: &Policy, pause: &mut Pause<'_>) -> Result<Option<MaintenanceStep>> {
+    fn step(
+        &self,
+        policy: &Policy,
+        scope: CompactScope,
+        pause: &mut Pause<'_>,
+    ) -> Result<Option<MaintenanceStep>> {
         let mut turn = lock(&self.shared.upkeep.turn);
         self.shared.health.check_writable()?;
         if let Some(report) = self.shared.enforce_retention()? {
@@ -131,7 +136,10 @@ impl Maintainer {
         if let Some(ids) = self.forget_deletes(&picture)? {
             return Ok(Some(MaintenanceStep::ForgotDeletes(ids)));
         }
-        let task = plan::next_task(&self.shared.situation(policy, &picture));
+        let task = plan::next_task(&Situation {
+            everything: scope == CompactScope::All,
+            ..self.shared.situation(policy, &picture)
+        });
         let Some(task) = task else { return Ok(None) };
         self.perform(&picture, &task, &mut turn, pause).map(Some)
     }
@@ -201,6 +209,7 @@ impl Shared {
             partition_ns: picture.catalog.partition_ns,
             frontier: picture.frontier,
             chunk_samples_max: self.options.compacted_chunk_samples_max,
+            everything: false,
             input_bytes_max: self.scratch_bytes_max(&picture.catalog),
         }
     }
@@ -217,7 +226,7 @@ impl Engine {
     /// [`Error::ReadOnly`] and [`Error::Closed`] where nothing can be written; a failed write. What
     /// could not be read is no error but a [`MaintenanceStep::Failed`].
     pub fn maintain(&self) -> Result<Option<MaintenanceStep>> {
-        self.maintainer().step(&self.shared.options.policy, &mut || Ok(()))
+        self.maintainer().step(&self.shared.options.policy, CompactScope::Due, &mut || Ok(()))
     }
 
     /// Drops what the policy keeps no longer, for its age or to fit the byte budget, and nothing

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
+use super::CompactScope;
 use super::Maintainer;
 use crate::engine::commit::panicked;
 use crate::error::{Error, Result};
@@ -71,7 +72,7 @@ fn round(maintainer: &Maintainer, pace: &mut Pace<'_>) {
     let policy = &maintainer.shared.options.policy;
     loop {
         // Failures are noted where they happen; what latched the engine ends every later round.
-        match maintainer.step(policy, &mut || pace.rest()) {
+        match maintainer.step(policy, CompactScope::Due, &mut || pace.rest()) {
             Ok(Some(_)) if pace.rest().is_ok() => {}
             _ => return,
         }

@@ -16,7 +16,6 @@ use crate::error::{Error, Result};
 use crate::model::{Series, SeriesId};
 use crate::part::{self, Layout, Part, PartMeta};
 use crate::query::CancelToken;
-use crate::retention::PartView;
 use crate::segment::SegmentLimits;
 use crate::time::{Tier, TimeRange};
 
@@ -48,7 +47,8 @@ pub enum CompactScope {
     #[default]
     Due,
     /// Everything: the head is frozen first, tiers are built up to the newest complete bucket, the
-    /// parts of each window are merged though it is not over.
+    /// parts of each window are merged though it is not over (but for those whose merge would
+    /// make records of a tier stale that no late sample touched).
     All,
 }
 
@@ -83,12 +83,8 @@ impl Engine {
         if scope == CompactScope::All {
             self.freeze()?;
             policy.lateness = std::time::Duration::ZERO;
-            while let Some(step) = maintainer.merge_window(&mut pause)? {
-                progress(&step);
-                report.steps.push(step);
-            }
         }
-        while let Some(step) = maintainer.step(&policy, &mut pause)? {
+        while let Some(step) = maintainer.step(&policy, scope, &mut pause)? {
             progress(&step);
             report.steps.push(step);
             pause()?;
@@ -167,53 +163,6 @@ impl Maintainer {
         unreadable.extend(parts.iter().map(|&id| (id, error.clone())));
         Ok(MaintenanceStep::Failed { task: task.clone(), parts, error })
     }
-
-    /// Merges the raw parts of one window, where there are several; `None` where there is no such
-    /// window.
-    fn merge_window(&self, pause: &mut Pause<'_>) -> Result<Option<MaintenanceStep>> {
-        let mut turn = lock(&self.shared.upkeep.turn);
-        self.shared.health.check_writable()?;
-        let picture = self.shared.picture();
-        let bytes_max = self.shared.scratch_bytes_max(&picture.catalog);
-        let Some(task) = several(&picture, bytes_max) else { return Ok(None) };
-        self.perform(&picture, &task, &mut turn, pause).map(Some)
-    }
-}
-
-/// A merge of the raw parts of the first window that has several of one class.
-fn several(picture: &Picture, bytes_max: u64) -> Option<Task> {
-    use crate::compaction::plan::MergeCause;
-
-    let raw = picture.parts.iter().filter(|part| part.entry.tier.is_raw());
-    let mut raw: Vec<_> = raw.collect();
-    raw.sort_by_key(|part| {
-        let window = part.entry.window;
-        let order = (part.entry.rank, part.entry.tombstones, part.entry.id);
-        (window.start, window.end, part.entry.layout as u8, part.classes.clone(), order)
-    });
-    let alike = raw.chunk_by(|one, next| {
-        (one.entry.window, one.entry.layout, &one.classes)
-            == (next.entry.window, next.entry.layout, &next.classes)
-    });
-    let mut due = alike.filter(|parts| {
-        parts.len() > 1
-            && parts.iter().map(|part| part.entry.bytes).sum::<u64>() <= bytes_max
-            && !comes_between(&picture.parts, parts)
-    });
-    let parts = due.next()?.iter().map(|part| part.entry.id).collect();
-    Some(Task::Merge { parts, why: MergeCause::Many })
-}
-
-/// Whether another part was written between these, at a time that they hold: merged, the earlier of
-/// them would win over it.
-fn comes_between(all: &[PartView], parts: &[&PartView]) -> bool {
-    let (Some(first), Some(last)) = (parts.first(), parts.last()) else { return false };
-    let between = |other: &&PartView| {
-        first.entry.rank < other.entry.rank && other.entry.rank < last.entry.rank
-    };
-    let strange = |other: &&PartView| parts.iter().all(|part| part.entry.id != other.entry.id);
-    let mut others = all.iter().filter(between).filter(strange);
-    others.any(|other| parts.iter().any(|part| last.overrides(other) || other.overrides(part)))
 }
 
 impl Turn {
