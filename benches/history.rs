@@ -76,7 +76,10 @@ fn step(values: &mut [f64], dice: &mut Dice) {
                 let hundredths = (*value * 100.0).round() + f64::from(dice.next() % 21) - 10.0;
                 *value = hundredths / 100.0;
             }
-            _ => *value = if dice.next() % 50 == 0 { f64::from(dice.next() % 9) } else { 0.0 },
+            _ => {
+                *value =
+                    if dice.next().is_multiple_of(50) { f64::from(dice.next() % 9) } else { 0.0 }
+            }
         }
     }
 }

@@ -26,6 +26,7 @@ use icecore::segment::{ChunkSource, Records, SegmentLimits, SeriesRecords, Sourc
 use icecore::store::StoreKind;
 use icecore::{Tier, TimeRange, Timestamp};
 
+#[expect(dead_code, reason = "the tests of masks need more of it")]
 #[path = "../tests/support/memory_source.rs"]
 mod memory_source;
 

@@ -165,7 +165,7 @@ fn what_the_archive_does_not_take_stays() {
     let report = engine.enforce_retention().unwrap();
     assert!(report.dropped.is_empty() && matches!(report.failed, Some(Error::Closed)));
     assert!(engine.stats().unwrap().maintenance_error.is_some());
-    assert_eq!(engine.read_only_cause().is_some(), false);
+    assert!(engine.read_only_cause().is_none());
     assert_eq!(values(&engine, "m").len(), 9 * 60);
     *shelf.broken.lock().unwrap() = false;
     assert_eq!(engine.enforce_retention().unwrap().dropped.len(), 2);

@@ -328,7 +328,7 @@ fn the_covered_share_counts_each_sample_for_the_interval_of_its_window() {
     let covered = answer.groups[0].covered;
     assert_eq!((covered.least, covered.mean), (0.75, 0.875));
     // One sample a window says nothing of an interval: two windows of twenty.
-    let answer = execute(&asked, &selected(3)[2..].to_vec(), &store).unwrap();
+    let answer = execute(&asked, &selected(3)[2..], &store).unwrap();
     assert_eq!(answer.groups[0].covered.least, 0.1);
     let none = execute(&asked, &selected(4), &store).unwrap();
     assert_eq!(none.groups[0].covered.least, 0.0, "a series without samples covers nothing");

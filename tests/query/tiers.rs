@@ -48,12 +48,15 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// Rank, series, samples, and how many make a chunk.
+type Written = (u64, SeriesId, Vec<(i64, f64)>, usize);
+
 /// A store as a reader finds it, and what it should answer.
 #[derive(Default)]
 pub struct Store {
     pub reference: Reference,
     pub sources: Sources,
-    written: Vec<(u64, SeriesId, Vec<(i64, f64)>, usize)>,
+    written: Vec<Written>,
     tiers: Vec<Arc<MemoryRecords>>,
     rank: u64,
 }
