@@ -8,10 +8,9 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use icecore::aggregate::{Distribution, Sketch};
+use icecore::aggregate::{Distribution, Partial, Sketch};
 use icecore::catalog::{CATALOG_FILE, Catalog, PartEntry, save};
 use icecore::codec::bytes::FRAME_OVERHEAD_BYTES;
-use icecore::aggregate::{Partial, Sketch};
 use icecore::codec::{partials, sketches, strings, timestamps, values};
 use icecore::fs::Fs;
 use icecore::index::table;
@@ -57,11 +56,15 @@ fn catalog() -> Result<()> {
         bytes: 4096,
         meta_crc: 7,
         store: 3,
+        tier: Tier::RAW,
+        layout: Layout::Samples,
+        tombstones: 0,
     };
     let empty = Catalog::new(5, Timestamp(1), 100);
     for (name, catalog) in [
         ("empty", empty.clone()),
         ("parts", empty.with_added(&[part, PartEntry { id: 2, ..part }], 9)?),
+        ("tombstone", empty.with_added(&[part], 9)?.with_tombstone(part.window, "up".to_owned())),
     ] {
         let fs = SimFs::new();
         save(&fs, Path::new("/"), &catalog)?;

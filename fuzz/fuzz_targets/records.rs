@@ -2,10 +2,10 @@
 //! an error; any aggregates round-trip bit for bit, and so do the sketches of any values.
 #![no_main]
 
+use icecore::Timestamp;
 use icecore::aggregate::{Partial, Sketch};
 use icecore::codec::partials::{self, Times};
 use icecore::codec::sketches;
-use icecore::Timestamp;
 use icecore::model::Sample;
 use libfuzzer_sys::fuzz_target;
 
