@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use criterion::{Criterion, Throughput};
 use icecore::engine::{ScrapeHandle, Writer};
 use icecore::model::{Metadata, Series};
-use icecore::options::{Durability, GateOptions};
+use icecore::options::{Durability, GateOptions, Maintenance};
 use icecore::{Engine, Options, Timestamp};
 
 const SERIES: usize = 1000;
@@ -51,7 +51,11 @@ fn options() -> Options {
 }
 
 fn open(dir: &tempfile::TempDir) -> (Engine, Writer, ScrapeHandle) {
-    let engine = Engine::open(dir.path(), options()).unwrap();
+    open_with(dir, options())
+}
+
+fn open_with(dir: &tempfile::TempDir, options: Options) -> (Engine, Writer, ScrapeHandle) {
+    let engine = Engine::open(dir.path(), options).unwrap();
     let writer = engine.writer("bench").with_durability(Durability::Buffered);
     let handles: Vec<_> = (0..SERIES)
         .map(|i| {
@@ -128,12 +132,63 @@ fn long_run(scrapes: &[Vec<f64>]) {
     engine.close().unwrap();
 }
 
+/// Days of history that stand ready to be compacted and downsampled while more comes in.
+const BACKLOG_DAYS: i64 = 4;
+
+/// The rate of ingestion beside a backlog of compaction that is left alone, or worked on by the
+/// background thread; samples a second, and how many tasks were done meanwhile.
+fn beside_a_backlog(scrapes: &[Vec<f64>], maintenance: Maintenance) -> (f64, f64) {
+    let dir = tempfile::tempdir().unwrap();
+    let day = 8_640;
+    let by_hand = Options { maintenance: Maintenance::ByHand, ..options() };
+    let (engine, writer, group) = open_with(&dir, by_hand);
+    for eighth in 0..8 * BACKLOG_DAYS {
+        append(&writer, &group, scrapes, eighth * day / 8..(eighth + 1) * day / 8);
+        engine.freeze().unwrap();
+    }
+    engine.close().unwrap();
+    let (engine, writer, group) = open_with(&dir, Options { maintenance, ..options() });
+    std::thread::sleep(Duration::from_millis(50));
+    let rows = BACKLOG_DAYS * day..BACKLOG_DAYS * day + 12_000;
+    let samples = (rows.end - rows.start) as f64 * SERIES as f64;
+    let began = Instant::now();
+    append(&writer, &group, scrapes, rows);
+    engine.sync().unwrap();
+    let rate = samples / began.elapsed().as_secs_f64();
+    let tasks = engine.stats().unwrap().parts.iter().map(|part| part.meta.id).max().unwrap_or(0);
+    drop(engine);
+    (rate, tasks as f64)
+}
+
+/// What compaction costs ingestion: pairs of runs, so that the machine's mood cancels out.
+fn compaction_cost(scrapes: &[Vec<f64>]) {
+    let busy =
+        |cpu_share| Maintenance::Background { interval: Duration::from_millis(1), cpu_share };
+    for share in [0.5, 1.0] {
+        let mut pairs: Vec<(f64, f64, f64)> = (0..5)
+            .map(|_| {
+                let (alone, _) = beside_a_backlog(scrapes, Maintenance::ByHand);
+                let (beside, parts) = beside_a_backlog(scrapes, busy(share));
+                (beside / alone, beside / 1e6, parts)
+            })
+            .collect();
+        pairs.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let (ratio, rate, parts) = pairs[2];
+        println!(
+            "beside compaction that takes {share} of a core: {:.0} % of the rate without ({rate:.1} M/s; \
+             part {parts} was the last written)",
+            100.0 * ratio
+        );
+    }
+}
+
 fn main() {
     let scrapes = scrapes();
     let mut criterion = Criterion::default().configure_from_args();
     if !std::env::args().any(|argument| argument == "--test") {
         producer_cost(&scrapes);
         long_run(&scrapes);
+        compaction_cost(&scrapes);
     }
     let mut group = criterion.benchmark_group("ingest");
     let rows = 4_000;
