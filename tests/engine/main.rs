@@ -25,6 +25,7 @@ mod later_write_wins;
 mod lifecycle;
 mod limits;
 mod locks;
+mod maintenance;
 mod probe_fs;
 mod read_only;
 mod receipts;
