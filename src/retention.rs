@@ -104,6 +104,12 @@ pub enum DropCause {
         /// How long that is.
         keep: Duration,
     },
+    /// The parts of its tier and class take more than the policy allows them, and nothing of them is
+    /// older.
+    Allowance {
+        /// How many bytes that is.
+        bytes_max: u64,
+    },
     /// Bytes are short, and a coarser tier has taken in all that it holds.
     Covered {
         /// The coarsest tier that has.
@@ -117,6 +123,9 @@ impl fmt::Display for DropCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Expired { keep } => write!(f, "kept for {} s", keep.as_secs()),
+            Self::Allowance { bytes_max } => {
+                write!(f, "its tier and class are kept within {bytes_max} bytes")
+            }
             Self::Covered { by } => write!(f, "bytes are short, {by} covers it"),
             Self::Oldest => f.write_str("bytes are short, nothing is older"),
         }
@@ -133,8 +142,52 @@ pub struct Drops {
     pub short_bytes: u64,
 }
 
-/// The parts that no policy keeps any longer, oldest first: each is older than the longest age at
-/// which one of its classes keeps its tier, and so is everything that it overrides.
+/// The parts that the policy keeps no longer: those [`expired`], then, of the rest, those
+/// beyond the bytes ([`beyond_allowance`]) that their tier and class may take.
+#[must_use]
+pub fn due(parts: &[PartView], policy: &Policy, frontier: Timestamp) -> Vec<Dropped> {
+    let mut due = expired(parts, policy, frontier);
+    let gone: HashSet<u64> = due.iter().map(|dropped| dropped.id).collect();
+    let rest = parts.iter().filter(|part| !gone.contains(&part.entry.id));
+    due.extend(beyond_allowance(&rest.cloned().collect::<Vec<_>>(), policy));
+    due
+}
+
+/// Of each tier and set of classes whose bytes the policy bounds, the oldest parts, until the rest
+/// fits; the youngest part stays. Where classes share parts, the largest of their bounds counts.
+#[must_use]
+pub fn beyond_allowance(parts: &[PartView], policy: &Policy) -> Vec<Dropped> {
+    let bound = |part: &PartView| -> Option<u64> {
+        let bounds: Option<Vec<u64>> =
+            part.classes.iter().map(|&c| policy.keep_of(c).bytes(part.entry.tier)).collect();
+        bounds?.into_iter().max()
+    };
+    if !parts.iter().any(|part| bound(part).is_some()) {
+        return Vec::new();
+    }
+    let standings = standings(parts);
+    let kind = |at: &usize| parts.get(*at).map(|part| (part.entry.tier, &part.classes));
+    let mut order: Vec<usize> = (0..parts.len()).collect();
+    order.sort_by_key(|at| (kind(at), order_of_age(parts, &standings, *at)));
+    let mut dropped = Vec::new();
+    for alike in order.chunk_by(|one, next| kind(one) == kind(next)) {
+        let alike: Vec<&PartView> = alike.iter().filter_map(|&at| parts.get(at)).collect();
+        let Some((youngest, older)) = alike.split_last() else { continue };
+        let Some(bytes_max) = bound(youngest) else { continue };
+        let mut held: u64 = alike.iter().map(|part| part.entry.bytes).sum();
+        for part in older {
+            if held <= bytes_max {
+                break;
+            }
+            held -= part.entry.bytes;
+            dropped.push(dropped_for(part, DropCause::Allowance { bytes_max }));
+        }
+    }
+    dropped
+}
+
+/// The parts that are too old to be kept any longer, oldest first: each is older than the longest
+/// age at which one of its classes keeps its tier, and so is everything that it overrides.
 #[must_use]
 pub fn expired(parts: &[PartView], policy: &Policy, frontier: Timestamp) -> Vec<Dropped> {
     let standings = standings(parts);

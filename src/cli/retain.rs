@@ -132,6 +132,9 @@ fn bytes_of(dropped: &[Dropped]) -> u64 {
 fn why(cause: DropCause) -> String {
     match cause {
         DropCause::Expired { keep } => format!("older than {}", Length(keep)),
+        DropCause::Allowance { bytes_max } => {
+            format!("its tier and class are kept within {}", size(bytes_max))
+        }
         DropCause::Covered { by } => format!("bytes are short, {by} covers it"),
         DropCause::Oldest => "bytes are short, nothing is older".to_owned(),
     }
@@ -140,6 +143,7 @@ fn why(cause: DropCause) -> String {
 fn to_json(part: &Dropped) -> Value {
     let cause = match part.cause {
         DropCause::Expired { .. } => "expired",
+        DropCause::Allowance { .. } => "allowance",
         DropCause::Covered { .. } => "covered",
         DropCause::Oldest => "oldest",
     };

@@ -76,10 +76,10 @@ pub(super) struct Counters {
     pub(super) maintenance_bytes_read: AtomicU64,
     pub(super) maintenance_bytes_written: AtomicU64,
     /// Of parts that retention dropped, in the order of [`DROP_CAUSES`].
-    dropped_bytes: [AtomicU64; 3],
+    dropped_bytes: [AtomicU64; 4],
 }
 
-const DROP_CAUSES: [&str; 3] = ["expired", "covered", "oldest"];
+const DROP_CAUSES: [&str; 4] = ["expired", "allowance", "covered", "oldest"];
 
 impl Counters {
     pub(super) fn add(counter: &AtomicU64, amount: u64) {
@@ -87,9 +87,10 @@ impl Counters {
     }
 
     pub(super) fn add_dropped(&self, dropped: &Dropped) {
-        let [expired, covered, oldest] = &self.dropped_bytes;
+        let [expired, allowance, covered, oldest] = &self.dropped_bytes;
         let counter = match dropped.cause {
             DropCause::Expired { .. } => expired,
+            DropCause::Allowance { .. } => allowance,
             DropCause::Covered { .. } => covered,
             DropCause::Oldest => oldest,
         };
@@ -97,7 +98,7 @@ impl Counters {
     }
 
     /// Bytes dropped in this run, by cause.
-    pub(super) fn dropped_bytes(&self) -> [(&'static str, u64); 3] {
+    pub(super) fn dropped_bytes(&self) -> [(&'static str, u64); 4] {
         let mut bytes = self.dropped_bytes.iter().map(|bytes| bytes.load(Ordering::Relaxed));
         DROP_CAUSES.map(|cause| (cause, bytes.next().unwrap_or(0)))
     }

@@ -37,6 +37,8 @@ struct PolicyTable {
     #[serde(default)]
     keep: BTreeMap<TierName, Age>,
     #[serde(default)]
+    keep_bytes: BTreeMap<TierName, ByteCount>,
+    #[serde(default)]
     rules: Vec<RuleTable>,
     bytes_max: Option<ByteCount>,
     lateness: Option<LengthText>,
@@ -47,6 +49,8 @@ struct PolicyTable {
 struct RuleTable {
     selector: SelectorText,
     keep: BTreeMap<TierName, Age>,
+    #[serde(default)]
+    keep_bytes: BTreeMap<TierName, ByteCount>,
 }
 
 #[derive(serde::Deserialize)]
@@ -128,9 +132,10 @@ impl TryFrom<NumberOrText> for ByteCount {
     }
 }
 
-fn keep_of(ages: BTreeMap<TierName, Age>) -> Keep {
+fn keep_of(ages: BTreeMap<TierName, Age>, bytes: BTreeMap<TierName, ByteCount>) -> Keep {
     let limits = ages.into_iter().filter_map(|(tier, age)| Some((tier.0, age.0?)));
-    limits.fold(Keep::FOREVER, |keep, (tier, age)| keep.with(tier, age))
+    let aged = limits.fold(Keep::FOREVER, |keep, (tier, age)| keep.with(tier, age));
+    bytes.into_iter().fold(aged, |keep, (tier, bytes)| keep.with_bytes(tier.0, bytes.0))
 }
 
 /// Reads a policy. What the text leaves out is as in [`Policy::default`].
@@ -150,12 +155,14 @@ pub fn parse(text: &str) -> Result<Policy> {
     })?;
     let default = Policy::default();
     let tiers = table.tiers.map(|tiers| tiers.into_iter().map(|tier| tier.0).collect());
-    let rule =
-        |rule: RuleTable| RetentionRule { selector: rule.selector.0, keep: keep_of(rule.keep) };
+    let rule = |rule: RuleTable| RetentionRule {
+        selector: rule.selector.0,
+        keep: keep_of(rule.keep, rule.keep_bytes),
+    };
     let policy = Policy {
         tiers: tiers.unwrap_or(default.tiers),
         sketches: table.sketches.into_iter().map(|selector| selector.0).collect(),
-        keep: keep_of(table.keep),
+        keep: keep_of(table.keep, table.keep_bytes),
         rules: table.rules.into_iter().map(rule).collect(),
         bytes_max: table.bytes_max.map(|bytes| bytes.0),
         lateness: table.lateness.map_or(default.lateness, |lateness| lateness.0),
@@ -199,12 +206,24 @@ impl fmt::Display for PolicyText<'_> {
         for (tier, age) in keep.limits() {
             writeln!(f, "{tier} = \"{}\"", Length(age))?;
         }
+        if keep.byte_limits().next().is_some() {
+            writeln!(f, "\n[keep_bytes]")?;
+        }
+        for (tier, bytes) in keep.byte_limits() {
+            writeln!(f, "{tier} = \"{}\"", Bytes(bytes))?;
+        }
         for rule in rules {
             writeln!(f, "\n[[rules]]\nselector = {}", quoted(&rule.selector.to_string()))?;
             let limits = rule.keep.limits();
             let limits: Vec<String> =
                 limits.map(|(tier, age)| format!("{tier} = \"{}\"", Length(age))).collect();
             writeln!(f, "keep = {{ {} }}", limits.join(", "))?;
+            let limits = rule.keep.byte_limits();
+            let limits: Vec<String> =
+                limits.map(|(tier, bytes)| format!("{tier} = \"{}\"", Bytes(bytes))).collect();
+            if !limits.is_empty() {
+                writeln!(f, "keep_bytes = {{ {} }}", limits.join(", "))?;
+            }
         }
         Ok(())
     }
@@ -243,9 +262,12 @@ mod tests {
             raw = "15d"
             1m = "90d"
             1h = "forever"
+            [keep_bytes]
+            1m = "2GiB"
             [[rules]]
             selector = '{__name__=~"debug_.*"}'
             keep = { raw = "1d" }
+            keep_bytes = { raw = 4096 }
             "#,
         )
         .unwrap();
@@ -255,6 +277,8 @@ mod tests {
         assert_eq!(policy.sketches[0].to_string(), r#"latency{job="api"}"#);
         assert_eq!(policy.keep.age(Tier::RAW), Some(Duration::from_secs(15 * DAY)));
         assert_eq!(policy.keep.age(Tier::HOUR), None);
+        assert_eq!(policy.keep.bytes(Tier::MINUTE), Some(2 << 30));
+        assert_eq!(policy.rules[0].keep.bytes(Tier::RAW), Some(4096));
         assert_eq!(policy.rules[0].keep.age(Tier::RAW), Some(Duration::from_secs(DAY)));
     }
 
@@ -295,11 +319,15 @@ mod tests {
     }
 
     prop_compose! {
-        fn keeps()(ages in prop::collection::btree_map(0_usize..5, 1_u64..1 << 34, 0..5)) -> Keep {
+        fn keeps()(
+            ages in prop::collection::btree_map(0_usize..5, 1_u64..1 << 34, 0..5),
+            bytes in prop::collection::btree_map(0_usize..4, 0_u64..1 << 50, 0..4),
+        ) -> Keep {
             let tiers = [Tier::RAW, Tier::MINUTE, Tier::TEN_MINUTES, Tier::HOUR, Tier::DAY];
-            ages.into_iter().fold(Keep::FOREVER, |keep, (tier, seconds)| {
+            let aged = ages.into_iter().fold(Keep::FOREVER, |keep, (tier, seconds)| {
                 keep.with(tiers[tier], Duration::from_secs(seconds))
-            })
+            });
+            bytes.into_iter().fold(aged, |keep, (tier, bytes)| keep.with_bytes(tiers[tier], bytes))
         }
     }
 

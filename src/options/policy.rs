@@ -6,34 +6,58 @@ use crate::error::{Error, Result};
 use crate::model::{Selector, Series};
 use crate::time::Tier;
 
-/// How long each tier is kept; a tier that is not named is kept for ever.
+/// How long, and within how many bytes, each tier is kept; a tier that is not named is kept for ever.
 ///
 /// Age counts from the newest sample or now, whichever is earlier: a wrong clock deletes nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Keep(Vec<(Tier, Duration)>);
+pub struct Keep {
+    ages: Vec<(Tier, Duration)>,
+    bytes: Vec<(Tier, u64)>,
+}
 
 impl Keep {
     /// Everything, for ever.
-    pub const FOREVER: Self = Self(Vec::new());
+    pub const FOREVER: Self = Self { ages: Vec::new(), bytes: Vec::new() };
 
     /// This, and `tier` for `age`.
     #[must_use]
     pub fn with(mut self, tier: Tier, age: Duration) -> Self {
-        self.0.retain(|(named, _)| *named != tier);
-        self.0.push((tier, age));
-        self.0.sort_unstable();
+        self.ages.retain(|(named, _)| *named != tier);
+        self.ages.push((tier, age));
+        self.ages.sort_unstable();
+        self
+    }
+
+    /// This, and `tier` within `bytes_max`: of the series that this is about, its oldest parts go
+    /// beyond that; the youngest stays.
+    #[must_use]
+    pub fn with_bytes(mut self, tier: Tier, bytes_max: u64) -> Self {
+        self.bytes.retain(|(named, _)| *named != tier);
+        self.bytes.push((tier, bytes_max));
+        self.bytes.sort_unstable();
         self
     }
 
     /// How long the tier is kept; `None` for ever.
     #[must_use]
     pub fn age(&self, tier: Tier) -> Option<Duration> {
-        self.0.iter().find(|(named, _)| *named == tier).map(|&(_, age)| age)
+        self.ages.iter().find(|(named, _)| *named == tier).map(|&(_, age)| age)
+    }
+
+    /// Within how many bytes the tier is kept; `None` without a bound of its own.
+    #[must_use]
+    pub fn bytes(&self, tier: Tier) -> Option<u64> {
+        self.bytes.iter().find(|(named, _)| *named == tier).map(|&(_, bytes)| bytes)
     }
 
     /// The tiers that go at some age, ascending.
     pub fn limits(&self) -> impl Iterator<Item = (Tier, Duration)> {
-        self.0.iter().copied()
+        self.ages.iter().copied()
+    }
+
+    /// The tiers that have a bound of bytes, ascending.
+    pub fn byte_limits(&self) -> impl Iterator<Item = (Tier, u64)> {
+        self.bytes.iter().copied()
     }
 }
 
@@ -103,6 +127,10 @@ impl Policy {
         self.sketches.iter().any(|selector| selector.accepts(series))
     }
 
+    fn is_kept(&self, tier: Tier) -> bool {
+        tier.is_raw() || self.tiers.contains(&tier)
+    }
+
     /// # Errors
     /// [`Error::InvalidOption`] naming the first rule that does not hold.
     pub(crate) fn check(&self, head_bytes_max: usize) -> Result<()> {
@@ -117,11 +145,18 @@ impl Policy {
                 return invalid("policy.tiers", format!("{coarse} is no multiple of {fine}"));
             }
         }
-        let keeps = self.rules.iter().map(|rule| &rule.keep).chain([&self.keep]);
-        for (tier, age) in keeps.flat_map(Keep::limits) {
-            if !tier.is_raw() && !self.tiers.contains(&tier) {
-                return invalid("policy.keep", format!("there is no tier {tier}"));
-            }
+        let keeps = || self.rules.iter().map(|rule| &rule.keep).chain([&self.keep]);
+        let aged = keeps().flat_map(Keep::limits).map(|(tier, _)| tier);
+        let bounded = || keeps().flat_map(Keep::byte_limits).map(|(tier, _)| tier);
+        if let Some(tier) = aged.chain(bounded()).find(|tier| !self.is_kept(*tier)) {
+            return invalid("policy.keep", format!("there is no tier {tier}"));
+        }
+        // Dropped while what it is built of is still there, it would be built again at once.
+        if let Some(tier) = bounded().find(|tier| self.tiers.last() == Some(tier)) {
+            let reason = format!("{tier} is the coarsest: bound its age, or bytes_max");
+            return invalid("policy.keep_bytes", reason);
+        }
+        for (tier, age) in keeps().flat_map(Keep::limits) {
             if age.is_zero() {
                 return invalid("policy.keep", format!("{tier} would be kept for no time"));
             }
@@ -206,6 +241,8 @@ mod tests {
         assert!(refused(tiers).contains("multiple"));
         let keep = Keep::FOREVER.with(Tier::of(Duration::from_secs(7)).unwrap(), Duration::MAX);
         assert!(refused(Policy { keep, ..Policy::default() }).contains("no tier 7s"));
+        let coarsest = Keep::FOREVER.with_bytes(Tier::DAY, 1 << 30);
+        assert!(refused(Policy { keep: coarsest, ..Policy::default() }).contains("coarsest"));
         assert!(refused(Policy { bytes_max: Some(1), ..Policy::default() }).contains("four heads"));
     }
 }

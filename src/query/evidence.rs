@@ -74,7 +74,7 @@ pub struct CutShort {
 /// Samples that did not come in as they were sent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Loss {
-    /// Why: `late` (taken in all the same), or the reason of a [`Refusal`](crate::Refusal).
+    /// Why: `late` (taken in all the same), or the reason of a [`Refusal`](crate::engine::Refusal).
     pub reason: String,
     /// How many, by the store's own counters.
     pub samples: f64,

@@ -31,7 +31,7 @@ const SHARDS_WANTED: usize = 16;
 /// every order of `series`.
 ///
 /// Where several sources hold a series and timestamp, the sample of the highest
-/// [`rank`](ChunkSource::rank) counts. A chunk that lies in one window and is overlapped by no
+/// [`rank`](crate::segment::ChunkSource::rank) counts. A chunk that lies in one window and is overlapped by no
 /// other answers from its statistics if these hold what the functions need; the rest is decoded.
 ///
 /// # Errors

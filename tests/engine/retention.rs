@@ -100,6 +100,30 @@ fn a_rule_keeps_its_series_for_another_time() {
 }
 
 #[test]
+fn a_tier_of_a_class_stays_within_its_bytes() {
+    let store = store();
+    let rule = RetentionRule {
+        selector: Selector::parse("debug").unwrap(),
+        keep: Keep::FOREVER.with_bytes(Tier::RAW, 1),
+    };
+    let options = options();
+    let policy = Policy { rules: vec![rule], ..options.policy.clone() };
+    let engine = store.open(Options { policy, ..options });
+    store.clock.set(partition_end(9));
+    for nth in 0..6 {
+        partition(&engine, &["debug", "m"], nth);
+    }
+    let report = engine.enforce_retention().unwrap();
+    assert_eq!(report.dropped.len(), 5, "all but the youngest");
+    let cause = DropCause::Allowance { bytes_max: 1 };
+    assert!(report.dropped.iter().all(|part| part.cause == cause && part.tier.is_raw()));
+    assert!(report.dropped.is_sorted_by_key(|part| part.id));
+    assert_eq!(values(&engine, "debug").first().unwrap().0, 5 * PARTITION * SECOND);
+    assert_eq!(values(&engine, "m").len(), 6 * 60, "another class has no bound");
+    assert!(engine.enforce_retention().unwrap().dropped.is_empty());
+}
+
+#[test]
 fn a_query_that_runs_keeps_what_it_reads() {
     let store = store();
     let engine = store.open(keeping(Keep::FOREVER.with(Tier::RAW, HOUR)));

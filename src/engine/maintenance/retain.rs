@@ -9,9 +9,9 @@ use crate::engine::commit::metadata;
 use crate::engine::shared::{Shared, sources_of};
 use crate::error::{Error, Result};
 use crate::model::{Series, SeriesId};
-use crate::options::{Archive, ArchivePart};
+use crate::options::{Archive, ArchivePart, Keep};
 use crate::part::Part;
-use crate::retention::{Dropped, expired, over_budget};
+use crate::retention::{Dropped, due, over_budget};
 
 /// What retention did.
 #[derive(Debug, Clone, Default)]
@@ -27,13 +27,13 @@ pub struct RetentionReport {
 }
 
 impl Shared {
-    /// Drops what is too old, then what does not fit; `None` where nothing had to go.
+    /// Drops what is too old or beyond its allowance, then what does not fit; `None` where nothing had to go.
     ///
     /// # Errors
     /// A failure to save the catalog, which latches the engine.
     pub(super) fn enforce_retention(&self) -> Result<Option<RetentionReport>> {
         let _one_at_a_time = lock(&self.upkeep.dropping);
-        let aged = self.drop_expired()?;
+        let aged = self.drop_due()?;
         let report = self.drop_excess(aged)?;
         let idle = report.dropped.is_empty() && report.failed.is_none() && report.short_bytes == 0;
         Ok((!idle).then_some(report))
@@ -55,7 +55,7 @@ impl Shared {
     pub(super) fn plan_retention(&self) -> Vec<Dropped> {
         let picture = self.picture_of_all();
         let policy = &self.options.policy;
-        let mut dropped = expired(&picture.parts, policy, picture.frontier);
+        let mut dropped = due(&picture.parts, policy, picture.frontier);
         if let Some(budget) = Budget::of(&self.options) {
             let stays = |id: u64| dropped.iter().all(|gone| gone.id != id);
             let mut parts = picture.parts;
@@ -66,15 +66,15 @@ impl Shared {
         dropped
     }
 
-    fn drop_expired(&self) -> Result<RetentionReport> {
+    fn drop_due(&self) -> Result<RetentionReport> {
         let policy = &self.options.policy;
-        let unlimited = |keep: &crate::options::Keep| keep.limits().next().is_none();
+        let unlimited = |keep: &Keep| *keep == Keep::FOREVER;
         let mut keeps = policy.rules.iter().map(|rule| &rule.keep).chain([&policy.keep]);
         if keeps.all(unlimited) {
             return Ok(RetentionReport::default());
         }
         let picture = self.picture_of_all();
-        let due = expired(&picture.parts, policy, picture.frontier);
+        let due = due(&picture.parts, policy, picture.frontier);
         let mut report = RetentionReport::default();
         self.drop_parts(due, false, &mut report)?;
         Ok(report)

@@ -8,7 +8,7 @@ use crate::model::{
     LABEL_PAIRS_MAX, METRIC_NAME_LABEL, Metadata, MetricKind, check_name, check_value,
 };
 
-/// Decodes a table, checking all that [`encode`] promises: names by the rules, dictionaries and
+/// Decodes a table, checking all that [`encode`](super::encode) promises: names by the rules, dictionaries and
 /// series ascending. Allocates in proportion to the input, and at most some
 /// [`strings::STRINGS_BYTES_MAX`] for compressed texts and 1 GiB for compressed numbers.
 ///
