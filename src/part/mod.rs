@@ -21,6 +21,7 @@ mod tests;
 mod verify;
 mod write;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -40,7 +41,7 @@ use crate::error::{DecodeError, Error, Result};
 use crate::fs::{Fs, read_file};
 use crate::index::{Index, table};
 use crate::model::SeriesId;
-use crate::segment::{Chunk, ChunkRef, ChunkSource, Segment};
+use crate::segment::{Chunk, ChunkRef, ChunkSource, RecordFields, Segment};
 use crate::store::{self, PartStore};
 use crate::time::TimeRange;
 
@@ -64,6 +65,8 @@ pub struct Part {
     /// Stands for this part in the cache.
     tenant: u64,
     slots: Vec<Arc<Slot>>,
+    /// Which fields the records of series carry, by position, as far as was asked.
+    fields: Mutex<HashMap<u32, RecordFields>>,
     /// Held while the store is opened.
     opening: Mutex<()>,
     retired: AtomicBool,
@@ -123,6 +126,7 @@ impl Part {
             cache: Arc::clone(cache),
             tenant: cache.admit_part(),
             slots: meta.segments.iter().map(|_| Arc::default()).collect(),
+            fields: Mutex::default(),
             opening: Mutex::new(()),
             retired: AtomicBool::new(false),
             meta,

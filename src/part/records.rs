@@ -1,6 +1,7 @@
 //! Records in a part: written as columns of one series side by side, read back joined.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use super::write::Builder;
 use super::{Layout, Part};
@@ -75,6 +76,22 @@ impl Part {
         if self.meta.layout != Layout::Records {
             return Ok(None);
         }
+        if let Some(&known) = self.fields_known().get(&position) {
+            return Ok(Some(known));
+        }
+        let found = self.find_fields(position)?;
+        if let Some(fields) = found {
+            self.fields_known().insert(position, fields);
+        }
+        Ok(found)
+    }
+
+    fn fields_known(&self) -> MutexGuard<'_, HashMap<u32, RecordFields>> {
+        // What the lock guards is whole between any two statements.
+        self.fields.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn find_fields(&self, position: u32) -> Result<Option<RecordFields>> {
         let partials = self.field_chunks(position, Field::Partials, TimeRange::ALL)?;
         if partials.is_empty() {
             return Ok(None);
@@ -174,6 +191,11 @@ impl RecordSource for Part {
 
     fn window(&self) -> TimeRange {
         self.meta.window
+    }
+
+    fn holds(&self, series: SeriesId) -> Result<bool> {
+        // A part's table names what it holds, nothing else.
+        Ok(self.meta.layout == Layout::Records && self.position(series).is_some())
     }
 
     fn fields(&self, series: SeriesId) -> Result<Option<RecordFields>> {

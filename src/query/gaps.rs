@@ -47,7 +47,7 @@ impl Walker<'_> {
                 input.source.tier() == tier
                     && !intersection(input.source.window(), about).is_empty()
             };
-            if holds(input) && input.source.fields(series)?.is_some() {
+            if holds(input) && input.source.holds(series)? {
                 chosen.push(index);
             }
         }

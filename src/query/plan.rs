@@ -143,11 +143,7 @@ impl<'a> Planner<'a> {
         held.clear();
         for &index in &self.fitting {
             let Some(input) = self.inputs.tiers.get(index) else { continue };
-            held.push(match input.source.fields(series)? {
-                None => Held::Nothing,
-                Some(fields) if self.suffices(fields) => Held::Enough,
-                Some(_) => Held::TooLittle,
-            });
+            held.push(self.held(input, series)?);
         }
         let planned = match self.plans.get(&held) {
             Some(plan) => (Arc::clone(plan), false),
@@ -159,6 +155,20 @@ impl<'a> Planner<'a> {
         };
         self.held = held;
         Ok(planned)
+    }
+
+    fn held(&self, input: &Input<'_, dyn RecordSource>, series: SeriesId) -> Result<Held> {
+        let Needs { increase, moments, values, .. } = self.needs;
+        if !(increase || moments || values) {
+            // Every record has what else may be needed.
+            let holds = input.source.holds(series)?;
+            return Ok(if holds { Held::Enough } else { Held::Nothing });
+        }
+        Ok(match input.source.fields(series)? {
+            None => Held::Nothing,
+            Some(fields) if self.suffices(fields) => Held::Enough,
+            Some(_) => Held::TooLittle,
+        })
     }
 
     fn suffices(&self, fields: RecordFields) -> bool {

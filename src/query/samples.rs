@@ -168,7 +168,7 @@ fn may_hold(
         let last = Timestamp(about.end.0.saturating_sub(1));
         if !about.is_empty()
             && input.masked(series, about.start, last) != Masked::Wholly
-            && input.source.fields(series)?.is_some()
+            && input.source.holds(series)?
         {
             return Ok(true);
         }

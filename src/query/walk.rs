@@ -99,7 +99,7 @@ impl<'a> Walker<'a> {
         }
         self.recorded_in.clear();
         for (index, input) in self.inputs.recorded.iter().enumerate() {
-            if input.source.fields(series)?.is_some() {
+            if input.source.holds(series)? {
                 self.recorded_in.push(index);
             }
         }

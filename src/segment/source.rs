@@ -90,7 +90,16 @@ pub trait RecordSource: Send + Sync {
     /// held no sample, unless a source of lower rank has a record of it.
     fn window(&self) -> TimeRange;
 
-    /// Which fields its records of the series carry; `None` where it holds none.
+    /// Whether it holds records of the series. Reads nothing where the source knows it without.
+    ///
+    /// # Errors
+    /// I/O or corruption.
+    fn holds(&self, series: SeriesId) -> Result<bool> {
+        Ok(self.fields(series)?.is_some())
+    }
+
+    /// Which fields its records of the series carry; `None` where it holds none. Cost: may read, so
+    /// ask [`holds`](Self::holds) where that is enough.
     ///
     /// # Errors
     /// I/O or corruption.

@@ -42,7 +42,7 @@ fn counters_match_what_was_appended() {
     assert_eq!(last["icecore_parts"], 1.0 + last["icecore_freezes_total"] - 1.0);
     assert!(last["icecore_log_bytes_total"] > 4.0 * last["icecore_samples_total"]);
     assert!(last["icecore_syncs_total"] >= 0.0 && last["icecore_commit_seconds_total"] > 0.0);
-    assert_eq!(last.len(), 18 + Reason::ALL.len() + 3);
+    assert_eq!(last.len(), 18 + Reason::ALL.len() + 4);
     assert_eq!(last["icecore_dropped_bytes_total{cause=\"expired\"}"], 0.0);
     for reason in Reason::ALL {
         let series = format!("icecore_samples_refused_total{{reason=\"{reason}\"}}");
