@@ -149,7 +149,7 @@ fn beside_a_backlog(scrapes: &[Vec<f64>], maintenance: Maintenance) -> (f64, f64
     engine.close().unwrap();
     let (engine, writer, group) = open_with(&dir, Options { maintenance, ..options() });
     std::thread::sleep(Duration::from_millis(50));
-    let rows = BACKLOG_DAYS * day..BACKLOG_DAYS * day + 12_000;
+    let rows = BACKLOG_DAYS * day..BACKLOG_DAYS * day + 40_000;
     let samples = (rows.end - rows.start) as f64 * SERIES as f64;
     let began = Instant::now();
     append(&writer, &group, scrapes, rows);
