@@ -6,14 +6,14 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::dirty::Dirty;
-use super::inputs::metadata;
-use super::merge::{MergeSpec, Pause, withdraw};
+use super::merge::{MergeSpec, Pause};
 use super::plan::Task;
+use super::publish::{Identity, all_or_none, publish};
 use crate::aggregate::Partial;
 use crate::error::{Error, Result};
 use crate::model::{MetricKind, Series, SeriesId};
 use crate::options::Policy;
-use crate::part::{self, Layout, PartMeta, PartSpec};
+use crate::part::{self, Layout, PartMeta};
 use crate::query::bucket_records;
 use crate::segment::{RecordFields, Records, SeriesRecords, Sources};
 use crate::time::{Tier, TimeRange, Timestamp};
@@ -58,8 +58,7 @@ pub fn downsample(
     for member in build.members(sources, series)? {
         classes.entry(policy.class_of(&member.series)).or_default().push(member);
     }
-    let mut published = Vec::new();
-    let mut write = || -> Result<()> {
+    all_or_none(spec, |published| {
         for members in classes.values_mut() {
             members.sort_unstable_by(|one, other| one.series.cmp(&other.series));
             published.extend(build.write(members, next_id(), pause)?);
@@ -70,14 +69,7 @@ pub fn downsample(
             published.extend(build.write(&[build.any_member(*id, series)?], next_id(), pause)?);
         }
         Ok(())
-    };
-    match write() {
-        Ok(()) => Ok(published),
-        Err(error) => {
-            withdraw(spec, &published);
-            Err(error)
-        }
-    }
+    })
 }
 
 /// A series that gets records.
@@ -208,30 +200,16 @@ impl<'a> Build<'a> {
         id: u64,
         pause: &mut Pause<'_>,
     ) -> Result<Option<PartMeta>> {
-        let MergeSpec { fs, parts_dir, store, limits, tombstones, index, .. } = *self.spec;
-        let part = PartSpec {
+        let identity = Identity {
             id,
             rank: self.rank,
             window: self.window,
             tier: self.tier,
             layout: Layout::Records,
-            tombstones,
-            store,
-            limits,
         };
         let table: Vec<Arc<Series>> =
             members.iter().map(|member| Arc::clone(&member.series)).collect();
-        let known = metadata(index, &table);
-        let mut builder = part::Builder::new(fs, parts_dir, &part, &table, &known)?;
-        match self.fill(members, &mut builder, pause) {
-            Ok(()) if builder.is_empty() => builder.discard().map(|()| None),
-            Ok(()) => builder.finish().map(Some),
-            Err(error) => {
-                // The error that counts is the first; what stays of the part is swept at open.
-                let _ = builder.discard();
-                Err(error)
-            }
-        }
+        publish(self.spec, identity, &table, |builder| self.fill(members, builder, pause))
     }
 
     fn fill(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::index::Index;
-use crate::model::{Metadata, Series, SeriesId};
+use crate::model::{Series, SeriesId};
 use crate::part::{Layout, Part};
 use crate::segment::{Mask, Segment};
 use crate::time::TimeRange;
@@ -111,17 +111,6 @@ fn series_table(parts: &[&Part], index: &Index) -> Result<Vec<(Arc<Series>, Seri
     let mut table = named.collect::<Result<Vec<_>>>()?;
     table.sort_unstable();
     Ok(table)
-}
-
-/// What is known of the metrics of ascending series, by name.
-pub(super) fn metadata(index: &Index, series: &[Arc<Series>]) -> Vec<(String, Metadata)> {
-    let mut metrics: Vec<&str> = series.iter().map(|series| series.name()).collect();
-    metrics.dedup();
-    let known = metrics.into_iter().filter_map(|metric| {
-        let metadata = index.metadata(metric)?;
-        Some((metric.to_owned(), (*metadata).clone()))
-    });
-    known.collect()
 }
 
 fn mask_sets(table: &[(Arc<Series>, SeriesId)], masks: &[Mask]) -> (Vec<Vec<usize>>, Vec<u32>) {

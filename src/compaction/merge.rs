@@ -4,14 +4,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::batch::Batch;
-use super::inputs::{Inputs, Pool, metadata};
+use super::inputs::{Inputs, Pool};
+use super::publish::{Identity, all_or_none, publish};
 use super::survey::{Members, Survey};
 use super::weave::Loom;
 use crate::error::{Error, Result};
 use crate::fs::Fs;
 use crate::index::Index;
 use crate::model::Series;
-use crate::part::{self, Layout, Part, PartMeta, PartSpec};
+use crate::part::{self, Layout, Part, PartMeta};
 use crate::segment::{Mask, SegmentLimits};
 use crate::store::StoreKind;
 use crate::time::{Tier, TimeRange};
@@ -68,24 +69,12 @@ pub fn merge_samples(
     let mut pool = Pool::default();
     let survey = Survey::new(&inputs, windows, &mut pool, pause)?;
     let mut merge = Merge { inputs: &inputs, survey: &survey, spec, pool };
-    let mut published = Vec::new();
-    for (&window, members) in windows.iter().zip(&survey.windows) {
-        match merge.window(window, members, next_id, pause) {
-            Ok(part) => published.extend(part),
-            Err(error) => {
-                withdraw(spec, &published);
-                return Err(error);
-            }
+    all_or_none(spec, |published| {
+        for (&window, members) in windows.iter().zip(&survey.windows) {
+            published.extend(merge.window(window, members, next_id, pause)?);
         }
-    }
-    Ok(published)
-}
-
-/// Removes parts that no catalog names. Where that fails, the next open sweeps them.
-pub(super) fn withdraw(spec: &MergeSpec<'_>, published: &[PartMeta]) {
-    for part in published {
-        let _ = part::remove(&**spec.fs, spec.parts_dir, part.id);
-    }
+        Ok(())
+    })
 }
 
 pub(super) fn check_windows(windows: &[TimeRange]) -> Result<()> {
@@ -120,27 +109,16 @@ impl Merge<'_> {
         let named = |&place: &u32| self.inputs.table.get(place as usize);
         let table: Vec<Arc<Series>> =
             places.iter().filter_map(named).map(|(series, _)| Arc::clone(series)).collect();
-        let MergeSpec { fs, parts_dir, store, limits, tombstones, index, .. } = *self.spec;
-        let part = PartSpec {
+        let identity = Identity {
             id: next_id(),
             rank: self.inputs.rank(),
             window,
             tier: Tier::RAW,
             layout: Layout::Samples,
-            tombstones,
-            store,
-            limits,
         };
-        let mut builder =
-            part::Builder::new(fs, parts_dir, &part, &table, &metadata(index, &table))?;
-        match self.fill(&mut builder, window, members, &places, pause) {
-            Ok(()) => builder.finish().map(Some),
-            Err(error) => {
-                // The error that counts is the first; what stays of the part is swept at open.
-                let _ = builder.discard();
-                Err(error)
-            }
-        }
+        publish(self.spec, identity, &table, |builder| {
+            self.fill(builder, window, members, &places, pause)
+        })
     }
 
     fn fill(

@@ -13,6 +13,7 @@ mod dirty;
 mod downsample;
 mod inputs;
 mod merge;
+mod publish;
 mod records;
 mod survey;
 mod weave;

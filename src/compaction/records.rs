@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use super::inputs::{Inputs, metadata};
-use super::merge::{MergeSpec, Pause, check_windows, withdraw};
+use super::inputs::Inputs;
+use super::merge::{MergeSpec, Pause, check_windows};
+use super::publish::{Identity, all_or_none, publish};
 use crate::aggregate::Partial;
 use crate::error::{Error, Result};
 use crate::model::Series;
-use crate::part::{self, Layout, Part, PartMeta, PartSpec};
+use crate::part::{self, Layout, Part, PartMeta};
 use crate::segment::{Records, SeriesRecords, weave_latest_wins};
 use crate::time::{Tier, TimeRange, Timestamp};
 
@@ -49,17 +50,12 @@ pub fn merge_records(
     check_spans(&inputs, tier, windows)?;
     let holders = inputs.holders();
     let mut merge = Merge { inputs: &inputs, holders, tier, spec, keep_empty, read: Vec::new() };
-    let mut published = Vec::new();
-    for &window in windows {
-        match merge.window(window, next_id, pause) {
-            Ok(part) => published.extend(part),
-            Err(error) => {
-                withdraw(spec, &published);
-                return Err(error);
-            }
+    all_or_none(spec, |published| {
+        for &window in windows {
+            published.extend(merge.window(window, next_id, pause)?);
         }
-    }
-    Ok(published)
+        Ok(())
+    })
 }
 
 /// The buckets between a part's earliest and latest sample; empty where it holds none.
@@ -137,27 +133,14 @@ impl Merge<'_> {
         let named = |&place: &u32| self.inputs.table.get(place as usize);
         let table: Vec<Arc<Series>> =
             places.iter().filter_map(named).map(|(series, _)| Arc::clone(series)).collect();
-        let MergeSpec { fs, parts_dir, store, limits, tombstones, index, .. } = *self.spec;
-        let part = PartSpec {
+        let identity = Identity {
             id: next_id(),
             rank: self.inputs.rank(),
             window,
             tier: self.tier,
             layout: Layout::Records,
-            tombstones,
-            store,
-            limits,
         };
-        let mut builder =
-            part::Builder::new(fs, parts_dir, &part, &table, &metadata(index, &table))?;
-        match self.fill(&mut builder, span, &places, pause) {
-            Ok(()) => builder.finish().map(Some),
-            Err(error) => {
-                // The error that counts is the first; what stays of the part is swept at open.
-                let _ = builder.discard();
-                Err(error)
-            }
-        }
+        publish(self.spec, identity, &table, |builder| self.fill(builder, span, &places, pause))
     }
 
     fn fill(

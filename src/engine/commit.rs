@@ -21,7 +21,7 @@ use super::shared::{Counters, Shared};
 use crate::catalog::{Catalog, PartEntry};
 use crate::error::{Error, Result};
 use crate::head::{FrozenGroup, Snapshot};
-use crate::model::{Metadata, Series, SeriesId};
+use crate::model::{Series, SeriesId};
 use crate::options::Durability;
 use crate::part::{self, Layout, Part, PartMeta, PartSpec};
 use crate::segment::{Group, SegmentLimits};
@@ -292,19 +292,8 @@ fn write_part(
         })
         .collect();
     let names: Vec<Arc<Series>> = table.into_iter().map(|(series, _)| series).collect();
-    let metadata = metadata(shared, &names);
+    let metadata = shared.index.metadata_of(&names);
     part::write(&shared.fs, &shared.parts_dir(), spec, &names, &metadata, &groups)
-}
-
-/// What is known of the metrics of ascending series.
-pub(super) fn metadata(shared: &Shared, series: &[Arc<Series>]) -> Vec<(String, Metadata)> {
-    let mut metrics: Vec<&str> = series.iter().map(|series| series.name()).collect();
-    metrics.dedup();
-    let known = metrics.into_iter().filter_map(|metric| {
-        let metadata = shared.index.metadata(metric)?;
-        Some((metric.to_owned(), (*metadata).clone()))
-    });
-    known.collect()
 }
 
 /// The series of a part, ascending, with their ids.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::commit::{metadata, series_table, specs};
+use super::commit::{series_table, specs};
 use super::partition::Column;
 use super::shared::Shared;
 use crate::aggregate::Distribution;
@@ -56,7 +56,7 @@ fn write_part(shared: &Shared, spec: &PartSpec, observed: &Observed<'_>) -> Resu
     let present = observed.iter().filter(|(_, all)| within(all, spec.window).next().is_some());
     let table = series_table(shared, present.map(|(series, _)| series));
     let names: Vec<Arc<Series>> = table.iter().map(|(series, _)| Arc::clone(series)).collect();
-    let metadata = metadata(shared, &names);
+    let metadata = shared.index.metadata_of(&names);
     let mut builder = Builder::new(&shared.fs, &shared.parts_dir(), spec, &names, &metadata)?;
     let mut batch: Vec<(u32, Records)> = Vec::new();
     let mut bins = 0;

@@ -187,6 +187,18 @@ impl Index {
         self.read().metadata.get(metric).cloned()
     }
 
+    /// What is known of the metrics of ascending series, by name: what a part of these carries.
+    #[must_use]
+    pub fn metadata_of(&self, series: &[Arc<Series>]) -> Vec<(String, Metadata)> {
+        let mut metrics: Vec<&str> = series.iter().map(|series| series.name()).collect();
+        metrics.dedup();
+        let known = metrics.into_iter().filter_map(|metric| {
+            let metadata = self.metadata(metric)?;
+            Some((metric.to_owned(), (*metadata).clone()))
+        });
+        known.collect()
+    }
+
     /// A panic under the lock leaves at worst a series without some postings; whoever panicked
     /// latches the engine, readers go on.
     fn read(&self) -> RwLockReadGuard<'_, State> {

@@ -5,6 +5,8 @@ use icecore::aggregate::{Partial, Sketch};
 use icecore::segment::{Field, Records, Segment, SegmentLimits, SeriesRecords, encode_records};
 use icecore::time::Tier;
 
+use crate::{every_cut_and_addition_fails, every_flip_fails, every_sealed_flip};
+
 const MINUTE: i64 = 60_000_000_000;
 
 fn folded(offset: i64, value: &dyn Fn(i64) -> f64) -> Records {
@@ -72,45 +74,25 @@ fn read_all(bytes: &[u8]) -> Result<(usize, usize), DecodeError> {
 fn every_flipped_bit_is_an_error() {
     let bytes = segment();
     assert_eq!(read_all(&bytes), Ok((100, 20)));
-    for bit in 0..bytes.len() * 8 {
-        let mut damaged = bytes.clone();
-        damaged[bit / 8] ^= 1 << (bit % 8);
-        assert!(read_all(&damaged).is_err(), "bit {bit} of {}", bytes.len() * 8);
-    }
+    every_flip_fails(&bytes, |damaged| read_all(damaged).is_err());
 }
 
 #[test]
 fn every_truncation_and_addition_is_an_error() {
-    let bytes = segment();
-    for end in 0..bytes.len() {
-        assert!(read_all(&bytes[..end]).is_err(), "cut at {end}");
-    }
-    let mut longer = bytes;
-    longer.push(0);
-    assert!(read_all(&longer).is_err());
+    every_cut_and_addition_fails(&segment(), |damaged| read_all(damaged).is_err());
 }
 
 /// Damage behind a checksum that fits: decoders stay in bounds whatever the directory says.
 #[test]
 fn damage_with_a_right_checksum_does_not_panic() {
     let bytes = segment();
-    let length = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
-    let directory = 20 + length(8);
-    for at in directory..bytes.len() {
-        for bit in 0..8 {
-            let mut damaged = bytes.clone();
-            damaged[at] ^= 1 << bit;
-            let mut hasher = crc32fast::Hasher::new();
-            hasher.update(&damaged[..16]);
-            hasher.update(&damaged[directory..]);
-            damaged[16..20].copy_from_slice(&hasher.finalize().to_le_bytes());
-            let Ok(segment) = Segment::open(damaged) else { continue };
-            let (mut starts, mut partials) = (Vec::new(), Vec::new());
-            for chunk in segment.chunks() {
-                let _ = segment.read_partials(chunk, &mut starts, &mut partials);
-                let _ = segment.read_sketches(chunk, &mut Vec::new());
-            }
-            let _ = segment.verify();
+    every_sealed_flip(&bytes, |damaged| {
+        let Ok(segment) = Segment::open(damaged) else { return };
+        let (mut starts, mut partials) = (Vec::new(), Vec::new());
+        for chunk in segment.chunks() {
+            let _ = segment.read_partials(chunk, &mut starts, &mut partials);
+            let _ = segment.read_sketches(chunk, &mut Vec::new());
         }
-    }
+        let _ = segment.verify();
+    });
 }

@@ -13,6 +13,7 @@ use crate::fs::{Fs, RealFs};
 use crate::index::Index;
 use crate::model::{Metadata, STALE_MARKER_BITS, Selector};
 use crate::options::{Keep, RetentionRule};
+use crate::part::PartSpec;
 use crate::part::{CacheLimits, Part, PartCache};
 use crate::retention::PartView;
 use crate::segment::{ChunkSource, Group, Mask, RecordSource, SegmentLimits};

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use super::budget::Budget;
 use super::lock;
 use crate::catalog::{Catalog, PartEntry};
-use crate::engine::commit::metadata;
 use crate::engine::shared::{Shared, sources_of};
 use crate::error::{Error, Result};
 use crate::model::{Series, SeriesId};
@@ -155,7 +154,7 @@ impl Shared {
             store_id,
             entry: &entry,
             series: &series,
-            metadata: &metadata(self, &names),
+            metadata: &self.index.metadata_of(&names),
             sources: &sources,
         })
     }
