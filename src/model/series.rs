@@ -71,7 +71,7 @@ impl Series {
     /// # Errors
     /// [`InvalidName`](Error::InvalidName) where a name or value breaks a rule of
     /// [`label`](super), a label repeats, is called `__name__`, or there are more than
-    /// [`LABEL_PAIRS_MAX`].
+    /// [`LABEL_PAIRS_MAX`]: labels with an empty value among them.
     ///
     /// ```
     /// # use icecore::model::Series;
@@ -84,8 +84,7 @@ impl Series {
         labels: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Result<Self> {
         check_name("metric name", name)?;
-        let mut pairs: Vec<(&str, &str)> =
-            labels.into_iter().filter(|(_, value)| !value.is_empty()).collect();
+        let mut pairs: Vec<(&str, &str)> = labels.into_iter().collect();
         if pairs.len() > LABEL_PAIRS_MAX {
             return Err(invalid("label set", name, "has more than 64 labels"));
         }
@@ -102,6 +101,8 @@ impl Series {
             }
             previous = Some(label);
         }
+        // Only now: a name that breaks a rule is no better for an empty value.
+        pairs.retain(|(_, value)| !value.is_empty());
         Ok(Self::from_sorted(name, &pairs))
     }
 
@@ -300,6 +301,8 @@ pub(crate) mod tests {
             ("m", vec![("", "v")]),
             ("m", vec![("a", long.as_str())]),
             ("m", vec![("a", "1"), ("a", "2")]),
+            ("m", vec![("a\u{1}", "")]),
+            ("m", vec![("a", ""), ("a", "2")]),
             ("m", vec![("__name__", "n")]),
             ("m", many.iter().map(|l| (l.as_str(), "v")).collect()),
         ] {
