@@ -201,7 +201,7 @@ fn main() {
         let mut sources = sources.clone();
         let mut source = Tier::RAW;
         for &tier in &policy.tiers {
-            let task = Task::Downsample { tier, source, window, rank };
+            let task = Task::Downsample { tier, source, window, rank, classes: vec![0] };
             let built = bench.build(&format!("{source} to {tier}{with}"), &task, &sources, policy);
             sources.records.push(built as Arc<dyn RecordSource>);
             source = tier;

@@ -7,7 +7,7 @@
 //! A part is dropped whole, and never before one that it overrides: a late part that corrected
 //! samples outlives what it corrected, or the wrong values would be back.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -154,54 +154,63 @@ pub fn due(parts: &[PartView], policy: &Policy, frontier: Timestamp) -> Vec<Drop
 }
 
 /// Of each tier and set of classes whose bytes the policy bounds, the oldest parts, until the rest
-/// fits; the youngest part stays. Where classes share parts, the largest of their bounds counts.
+/// fits; the youngest stays. Where classes share parts, the largest of their bounds counts.
 #[must_use]
 pub fn beyond_allowance(parts: &[PartView], policy: &Policy) -> Vec<Dropped> {
-    let bound = |part: &PartView| -> Option<u64> {
-        let bounds: Option<Vec<u64>> =
-            part.classes.iter().map(|&c| policy.keep_of(c).bytes(part.entry.tier)).collect();
-        bounds?.into_iter().max()
+    let bound = |classes: &[usize], tier: Tier| -> Option<u64> {
+        let bounds = classes.iter().map(|&class| policy.keep_of(class).bytes(tier));
+        bounds.collect::<Option<Vec<u64>>>()?.into_iter().max()
     };
-    if !parts.iter().any(|part| bound(part).is_some()) {
+    if !parts.iter().any(|part| bound(&part.classes, part.entry.tier).is_some()) {
         return Vec::new();
     }
-    let standings = standings(parts);
-    let kind = |at: &usize| parts.get(*at).map(|part| (part.entry.tier, &part.classes));
-    let mut order: Vec<usize> = (0..parts.len()).collect();
-    order.sort_by_key(|at| (kind(at), order_of_age(parts, &standings, *at)));
+    let mut alike: BTreeMap<(Tier, Vec<usize>), Vec<Unit>> = BTreeMap::new();
+    for unit in units(parts) {
+        alike.entry((unit.tier(), unit.classes())).or_default().push(unit);
+    }
     let mut dropped = Vec::new();
-    for alike in order.chunk_by(|one, next| kind(one) == kind(next)) {
-        let alike: Vec<&PartView> = alike.iter().filter_map(|&at| parts.get(at)).collect();
-        let Some((youngest, older)) = alike.split_last() else { continue };
-        let Some(bytes_max) = bound(youngest) else { continue };
-        let mut held: u64 = alike.iter().map(|part| part.entry.bytes).sum();
-        for part in older {
+    for ((tier, classes), mut units) in alike {
+        let Some(bytes_max) = bound(&classes, tier) else { continue };
+        units.sort_by_key(|unit| (unit.end, unit.order_of_writes()));
+        let mut held: u64 = units.iter().map(Unit::bytes).sum();
+        // All but the last.
+        for pair in units.windows(2) {
+            let [unit, _] = pair else { continue };
             if held <= bytes_max {
                 break;
             }
-            held -= part.entry.bytes;
-            dropped.push(dropped_for(part, DropCause::Allowance { bytes_max }));
+            held -= unit.bytes();
+            dropped.extend(unit.dropped(|_| DropCause::Allowance { bytes_max }));
         }
     }
     dropped
 }
 
 /// The parts that are too old to be kept any longer, oldest first: each is older than the longest
-/// age at which one of its classes keeps its tier, and so is everything that it overrides.
+/// age at which one of its classes keeps its tier, and so is everything that it overrides, and of a
+/// tier's parts everything that goes with it.
 #[must_use]
 pub fn expired(parts: &[PartView], policy: &Policy, frontier: Timestamp) -> Vec<Dropped> {
-    let standings = standings(parts);
-    let mut order: Vec<usize> = (0..parts.len()).collect();
-    order.sort_by_key(|&at| order_of_age(parts, &standings, at));
+    let old = |part: &PartView| {
+        let keep = longest_keep(policy, &part.classes, part.entry.tier)?;
+        (part.span().1.0 < frontier.0.saturating_sub(duration_nanos(keep))).then_some(keep)
+    };
+    let mut units = units(parts);
+    units.sort_by_key(Unit::order_of_age);
     let mut dropped: Vec<Dropped> = Vec::new();
     let mut gone: HashSet<u64> = HashSet::new();
-    for part in order.into_iter().filter_map(|at| parts.get(at)) {
-        let Some(keep) = longest_keep(policy, &part.classes, part.entry.tier) else { continue };
-        let old = part.span().1.0 < frontier.0.saturating_sub(duration_nanos(keep));
-        let overridden = parts.iter().filter(|other| part.overrides(other));
-        if old && overridden.into_iter().all(|other| gone.contains(&other.entry.id)) {
-            gone.insert(part.entry.id);
-            dropped.push(dropped_for(part, DropCause::Expired { keep }));
+    for unit in units {
+        let held = |part: &&PartView| {
+            let id = |other: &PartView| other.entry.id;
+            let overridden = parts.iter().filter(|other| part.overrides(other));
+            overridden.into_iter().any(|other| {
+                !gone.contains(&id(other)) && !unit.parts.iter().any(|own| id(own) == id(other))
+            })
+        };
+        if unit.parts.iter().all(|part| old(part).is_some()) && !unit.parts.iter().any(held) {
+            gone.extend(unit.parts.iter().map(|part| part.entry.id));
+            let keep = |part: &PartView| old(part).unwrap_or_default();
+            dropped.extend(unit.dropped(|part| DropCause::Expired { keep: keep(part) }));
         }
     }
     dropped
@@ -209,8 +218,8 @@ pub fn expired(parts: &[PartView], policy: &Policy, frontier: Timestamp) -> Vec<
 
 /// The parts that go so that the bytes of the rest and `other_bytes` (log, scratch) are `bytes_max`
 /// at most. First those that a coarser tier covers, oldest first, of equal age the finer first;
-/// then the oldest of anything. A part is as old as the latest of its samples and of those that it
-/// overrides.
+/// then the oldest of anything. A part is as old as the latest of its samples, of those that it
+/// overrides, and of the finer parts that are left of what it was made of.
 #[must_use]
 pub fn over_budget(parts: &[PartView], bytes_max: u64, other_bytes: u64) -> Drops {
     let held = parts.iter().fold(other_bytes, |sum, part| sum.saturating_add(part.entry.bytes));
@@ -219,15 +228,15 @@ pub fn over_budget(parts: &[PartView], bytes_max: u64, other_bytes: u64) -> Drop
     if excess == 0 {
         return drops;
     }
-    let standings = standings(parts);
-    let cover = |at: usize| standings.get(at).and_then(|standing| standing.covered_by);
-    let mut order: Vec<usize> = (0..parts.len()).collect();
-    order.sort_by_key(|&at| (cover(at).is_none(), order_of_age(parts, &standings, at)));
-    for at in order {
-        let Some(part) = parts.get(at).filter(|_| excess > 0) else { break };
-        excess = excess.saturating_sub(part.entry.bytes);
-        let cause = cover(at).map_or(DropCause::Oldest, |by| DropCause::Covered { by });
-        drops.dropped.push(dropped_for(part, cause));
+    let mut units = units(parts);
+    units.sort_by_key(|unit| (unit.covered_by.is_none(), unit.order_of_age()));
+    for unit in units {
+        if excess == 0 {
+            break;
+        }
+        excess = excess.saturating_sub(unit.bytes());
+        let cause = unit.covered_by.map_or(DropCause::Oldest, |by| DropCause::Covered { by });
+        drops.dropped.extend(unit.dropped(|_| cause));
     }
     drops.short_bytes = excess;
     drops
@@ -238,56 +247,148 @@ const fn dropped_for(part: &PartView, cause: DropCause) -> Dropped {
     Dropped { id, tier, window, bytes, cause }
 }
 
-/// What decides when a part goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Standing {
-    /// Until when it reaches, inclusive, or what it overrides does where that is later.
+/// What goes together: a raw part alone, of a tier the parts that overlap and share a class. A patch
+/// without what it patches would stand for all that was in its window.
+#[derive(Debug)]
+struct Unit<'a> {
+    /// In the order of writes, at least one.
+    parts: Vec<&'a PartView>,
+    /// Until when they reach, inclusive, or what they override does where that is later.
     end: Timestamp,
-    /// The coarsest tier that has taken in all that it holds; `None` also where what it overrides
+    /// That, or, where nothing covers them, the latest end of the finer parts that are left of what
+    /// they are made of: gone before those, they would be built again.
+    age: Timestamp,
+    /// The coarsest tier that has taken in all that each holds; `None` also where what they override
     /// is not covered and must go first.
     covered_by: Option<Tier>,
 }
 
-/// Of each part.
-fn standings(parts: &[PartView]) -> Vec<Standing> {
-    let of = |part: &PartView| Standing { end: part.span().1, covered_by: covered_by(part, parts) };
-    let mut standings: Vec<Standing> = parts.iter().map(of).collect();
-    let mut by_rank: Vec<usize> = (0..parts.len()).collect();
-    by_rank.sort_by_key(|&at| parts.get(at).map(|part| (part.entry.rank, part.entry.tombstones)));
-    for at in by_rank {
-        let (Some(part), Some(mut standing)) = (parts.get(at), standings.get(at).copied()) else {
-            continue;
-        };
-        let overridden = parts.iter().zip(&standings).filter(|(other, _)| part.overrides(other));
-        for (_, other) in overridden {
-            standing.end = standing.end.max(other.end);
-            standing.covered_by = standing.covered_by.filter(|_| other.covered_by.is_some());
-        }
-        if let Some(place) = standings.get_mut(at) {
-            *place = standing;
-        }
+impl Unit<'_> {
+    fn tier(&self) -> Tier {
+        self.parts.first().map_or(Tier::RAW, |part| part.entry.tier)
     }
-    standings
+
+    /// Ascending.
+    fn classes(&self) -> Vec<usize> {
+        let classes = self.parts.iter().flat_map(|part| part.classes.iter().copied());
+        BTreeSet::from_iter(classes).into_iter().collect()
+    }
+
+    fn bytes(&self) -> u64 {
+        self.parts.iter().map(|part| part.entry.bytes).fold(0, u64::saturating_add)
+    }
+
+    /// Oldest first, then finer first, then what is overridden first.
+    fn order_of_age(&self) -> (Timestamp, Tier, Timestamp, Option<(u64, u64)>) {
+        (self.age, self.tier(), self.end, self.order_of_writes())
+    }
+
+    fn order_of_writes(&self) -> Option<(u64, u64)> {
+        self.parts.first().map(|part| order_of_writes(part))
+    }
+
+    /// Whether any of it speaks for a time and class that any of the other does.
+    fn meets(&self, other: &Unit<'_>) -> bool {
+        self.parts.iter().any(|part| {
+            let (first, last) = part.span();
+            other.parts.iter().any(|of| {
+                let (start, end) = of.span();
+                start <= last && first <= end && part.shares_a_class(of)
+            })
+        })
+    }
+
+    fn dropped(&self, cause: impl Fn(&PartView) -> DropCause) -> impl Iterator<Item = Dropped> {
+        self.parts.iter().map(move |part| dropped_for(part, cause(part)))
+    }
 }
 
-/// Oldest first, then finer first, then what is overridden first.
-fn order_of_age(
-    parts: &[PartView],
-    standings: &[Standing],
-    at: usize,
-) -> Option<(Timestamp, Tier, u64, u64)> {
-    let PartEntry { tier, rank, tombstones, .. } = parts.get(at)?.entry;
-    Some((standings.get(at)?.end, tier, rank, tombstones))
+const fn order_of_writes(part: &PartView) -> (u64, u64) {
+    (part.entry.rank, part.entry.tombstones)
+}
+
+/// All parts.
+fn units(parts: &[PartView]) -> Vec<Unit<'_>> {
+    let mut parts: Vec<&PartView> = parts.iter().collect();
+    parts.sort_by_key(|part| order_of_writes(part));
+    let mut units: Vec<Unit<'_>> = together(&parts)
+        .into_iter()
+        .map(|parts| {
+            let end = parts.iter().map(|part| part.span().1).max().unwrap_or(Timestamp::MIN);
+            Unit { parts, end, age: end, covered_by: None }
+        })
+        .collect();
+    units.sort_by_key(|unit| (unit.tier(), unit.order_of_writes()));
+    for at in 0..units.len() {
+        let (before, rest) = units.split_at_mut(at);
+        let Some(unit) = rest.first_mut() else { break };
+        let covers = unit.parts.iter().map(|part| covered_by(part, &parts));
+        unit.covered_by = covers.collect::<Option<Vec<Tier>>>().and_then(|t| t.into_iter().min());
+        for other in before.iter() {
+            let overrides = |other: &&PartView| unit.parts.iter().any(|part| part.overrides(other));
+            if other.parts.iter().any(overrides) {
+                unit.end = unit.end.max(other.end);
+                unit.covered_by = unit.covered_by.filter(|_| other.covered_by.is_some());
+            }
+        }
+        unit.age = unit.end;
+        let finer = before.iter().filter(|other| other.tier() < unit.tier() && other.meets(unit));
+        if unit.covered_by.is_none()
+            && let Some(age) = finer.map(|other| other.age).max()
+        {
+            unit.age = unit.age.max(age);
+        }
+    }
+    units
+}
+
+/// The parts, each in the order given, by what goes together.
+fn together<'a>(parts: &[&'a PartView]) -> Vec<Vec<&'a PartView>> {
+    // Of each part the index of one before it that it goes with, or its own.
+    let mut root: Vec<usize> = (0..parts.len()).collect();
+    let find = |root: &[usize], mut at: usize| {
+        while let Some(&next) = root.get(at).filter(|next| **next != at) {
+            at = next;
+        }
+        at
+    };
+    let mut kinds: BTreeMap<(Tier, usize), Vec<(TimeRange, usize)>> = BTreeMap::new();
+    for (at, part) in parts.iter().enumerate().filter(|(_, part)| !part.entry.tier.is_raw()) {
+        for &class in &part.classes {
+            kinds.entry((part.entry.tier, class)).or_default().push((part.entry.window, at));
+        }
+    }
+    for mut kind in kinds.into_values() {
+        kind.sort_unstable_by_key(|(window, at)| (window.start, *at));
+        let mut hull: Option<(Timestamp, usize)> = None;
+        for (window, at) in kind {
+            hull = match hull {
+                Some((end, with)) if window.start < end => {
+                    let (one, other) = (find(&root, with), find(&root, at));
+                    if let Some(place) = root.get_mut(one.max(other)) {
+                        *place = one.min(other);
+                    }
+                    Some((end.max(window.end), with))
+                }
+                _ => Some((window.end, at)),
+            };
+        }
+    }
+    let mut groups: BTreeMap<usize, Vec<&PartView>> = BTreeMap::new();
+    for (at, part) in parts.iter().enumerate() {
+        groups.entry(find(&root, at)).or_default().push(part);
+    }
+    groups.into_values().collect()
 }
 
 /// The coarsest tier that has taken in all that the part holds.
-fn covered_by(part: &PartView, parts: &[PartView]) -> Option<Tier> {
-    let able = |other: &&PartView| {
+fn covered_by(part: &PartView, parts: &[&PartView]) -> Option<Tier> {
+    let able = |other: &&&PartView| {
         other.entry.tier > part.entry.tier
             && other.entry.rank >= part.entry.rank
             && part.classes.iter().all(|class| other.classes.binary_search(class).is_ok())
     };
-    let mut coarser: Vec<&PartView> = parts.iter().filter(able).collect();
+    let mut coarser: Vec<&PartView> = parts.iter().filter(able).copied().collect();
     coarser.sort_by_key(|other| (std::cmp::Reverse(other.entry.tier), other.entry.window.start));
     let (first, last) = part.span();
     coarser.chunk_by(|one, next| one.entry.tier == next.entry.tier).find_map(|of_tier| {
@@ -412,13 +513,22 @@ mod tests {
                 }
             }
             prop_assert!(in_order(&parts, &gone));
-            for part in &parts {
-                let oldest = horizon(&policy, &part.classes, part.entry.tier, Timestamp(frontier));
-                let old = oldest.is_some_and(|oldest| part.span().1 < oldest);
-                let held = parts.iter().any(|other| {
-                    part.overrides(other) && !ids(&gone).contains(&other.entry.id)
+            for unit in units(&parts) {
+                let old = unit.parts.iter().all(|part| {
+                    let oldest =
+                        horizon(&policy, &part.classes, part.entry.tier, Timestamp(frontier));
+                    oldest.is_some_and(|oldest| part.span().1 < oldest)
                 });
-                prop_assert_eq!(ids(&gone).contains(&part.entry.id), old && !held);
+                let of_unit = |other: &PartView| {
+                    unit.parts.iter().any(|part| part.entry.id == other.entry.id)
+                };
+                let held = parts.iter().filter(|other| !of_unit(other)).any(|other| {
+                    unit.parts.iter().any(|part| part.overrides(other))
+                        && !ids(&gone).contains(&other.entry.id)
+                });
+                for part in &unit.parts {
+                    prop_assert_eq!(ids(&gone).contains(&part.entry.id), old && !held);
+                }
             }
             let more = expired(&parts, &policy, Timestamp(frontier + later));
             prop_assert!(ids(&gone).is_subset(&ids(&more)));
@@ -433,22 +543,27 @@ mod tests {
             let freed: u64 = drops.dropped.iter().map(|dropped| dropped.bytes).sum();
             prop_assert_eq!(drops.short_bytes, (all - freed).saturating_sub(bytes_max));
             prop_assert!(drops.short_bytes == 0 || drops.dropped.len() == parts.len());
+            let units = units(&parts);
+            let of = |id: u64| {
+                let holds = |unit: &&Unit<'_>| unit.parts.iter().any(|part| part.entry.id == id);
+                units.iter().find(holds).unwrap()
+            };
             if let Some(last) = drops.dropped.last() {
-                prop_assert!(all - freed + last.bytes > bytes_max, "one more than needed");
+                let last = of(last.id).bytes();
+                prop_assert!(all - freed + last > bytes_max, "one more than needed");
             }
             let covered = |dropped: &Dropped| matches!(dropped.cause, DropCause::Covered { .. });
             prop_assert!(drops.dropped.is_sorted_by_key(|dropped| !covered(dropped)));
             prop_assert!(in_order(&parts, &drops.dropped));
-            let standings = standings(&parts);
             for phase in drops.dropped.chunk_by(|a, b| covered(a) == covered(b)) {
-                let age = |dropped: &Dropped| (standings[dropped.id as usize - 1].end, dropped.tier);
+                let age = |dropped: &Dropped| (of(dropped.id).age, dropped.tier);
                 prop_assert!(phase.is_sorted_by_key(age));
             }
             let stays = |part: &&PartView| !ids(&drops.dropped).contains(&part.entry.id);
             // Where anything uncovered went, nothing covered is left.
             if drops.dropped.iter().any(|dropped| !covered(dropped)) {
-                let left = parts.iter().zip(&standings).filter(|(part, _)| stays(part));
-                prop_assert!(left.into_iter().all(|(_, standing)| standing.covered_by.is_none()));
+                let mut left = parts.iter().filter(stays);
+                prop_assert!(left.all(|part| of(part.entry.id).covered_by.is_none()));
             }
         }
 
@@ -464,9 +579,36 @@ mod tests {
                             && part.classes.iter().all(|class| other.classes.contains(class))
                     })
                 });
-                prop_assert_eq!(covered_by(part, &parts).is_some(), everywhere);
+                let all: Vec<&PartView> = parts.iter().collect();
+                prop_assert_eq!(covered_by(part, &all).is_some(), everywhere);
             }
         }
+    }
+
+    #[test]
+    fn a_patch_goes_with_what_it_patches_and_never_alone() {
+        let shape = |start, length, rank| Shape {
+            coarse: true,
+            start,
+            length,
+            rank,
+            classes: vec![0],
+            bytes: 10,
+        };
+        // A part of three buckets, a patch of one, the next part, and a patch of that.
+        let parts =
+            views(&[shape(0, 299, 1), shape(100, 99, 3), shape(300, 299, 2), shape(500, 99, 4)]);
+        let gone = |dropped: &[Dropped]| dropped.iter().map(|part| part.id).collect::<Vec<_>>();
+        assert_eq!(gone(&over_budget(&parts, 39, 0).dropped), [1, 2]);
+        assert_eq!(gone(&over_budget(&parts, 20, 0).dropped), [1, 2]);
+        assert_eq!(gone(&over_budget(&parts, 19, 0).dropped), [1, 2, 3, 4]);
+        let old = policy([None, Some(50), None, None]);
+        assert_eq!(gone(&expired(&parts, &old, Timestamp(400))), [1, 2]);
+        let coarse = Tier::from_nanos(COARSE).unwrap();
+        let selector = Selector::parse("one").unwrap();
+        let keep = Keep::FOREVER.with_bytes(coarse, 30);
+        let bounded = Policy { rules: vec![RetentionRule { selector, keep }], ..old };
+        assert_eq!(gone(&beyond_allowance(&parts, &bounded)), [1, 2]);
     }
 
     #[test]

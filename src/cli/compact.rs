@@ -63,11 +63,12 @@ fn packing_only(policy: Policy) -> Policy {
 
 /// Compacts with something to look at.
 pub(super) fn compact(engine: &Engine, scope: CompactScope) -> Result<CompactReport, Failure> {
-    let bar = progress::over_steps("compact");
+    let what = if scope == CompactScope::Retention { "retain" } else { "compact" };
+    let bar = progress::over_steps(what);
     let report = engine.compact(scope, &CancelToken::default(), &mut |step| {
         bar.inc(1);
         if let MaintenanceStep::Compacted(report) = step {
-            bar.set_message(format!("compact: {}", name_of(&report.task)));
+            bar.set_message(format!("{what}: {}", name_of(&report.task)));
         }
     });
     bar.finish_and_clear();

@@ -7,7 +7,10 @@ use serde_json::{Value, json};
 
 use super::screen::Screen;
 use super::table::Columns;
-use super::{Failure, StoreArguments, figures, open_to_maintain, open_to_read_with, read_policy};
+use super::{
+    Failure, StoreArguments, compact, figures, open_to_maintain, open_to_read_with, read_policy,
+};
+use crate::engine::{CompactScope, MaintenanceStep};
 use crate::integration::notation::Rfc3339;
 use crate::integration::parquet::ParquetArchive;
 use crate::integration::quantity::Length;
@@ -16,9 +19,10 @@ use crate::retention::{DropCause, Dropped};
 
 /// Drop the history that a policy keeps no longer, for its age or to fit a number of bytes
 ///
-/// Whole parts go, oldest first, and their disk space with them. With --archive each is written as
-/// Parquet first, read back and compared; one that cannot be archived stays. Look before you leap:
-/// --dry-run shows what would go and why, and changes nothing.
+/// Whole parts go, oldest first, and their disk space with them. Coarser tiers that are kept take in
+/// first what they lack of it. With --archive each part is written as Parquet, read back and compared
+/// before it goes; one that cannot be archived stays. Look before you leap: --dry-run shows what would
+/// go and why, and changes nothing.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -56,13 +60,18 @@ impl Retain {
             budget_drops_unarchived: false,
         });
         let engine = open_to_maintain(&self.store.db, policy, archive)?;
-        let report = engine.enforce_retention()?;
+        let done = compact::compact(&engine, CompactScope::Retention)?;
+        // Tells what could not go, and why.
+        let left = engine.enforce_retention()?;
         engine.close()?;
-        self.tell(screen, &report.dropped, report.short_bytes)?;
-        match report.failed {
-            Some(error) => Err(error.into()),
-            None => Ok(()),
-        }
+        let steps = done.steps.iter().flat_map(|step| match step {
+            MaintenanceStep::Dropped(report) => report.dropped.as_slice(),
+            _ => &[],
+        });
+        let dropped: Vec<Dropped> = steps.chain(&left.dropped).copied().collect();
+        self.tell(screen, &dropped, left.short_bytes)?;
+        compact::failed(screen, &done)?;
+        left.failed.map_or(Ok(()), |error| Err(error.into()))
     }
 
     fn tell(

@@ -1,6 +1,6 @@
 //! Building tiers: the records of a stretch of time, or of the buckets of it that became dirty.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rayon::prelude::*;
@@ -15,7 +15,7 @@ use crate::model::{MetricKind, Series, SeriesId};
 use crate::options::Policy;
 use crate::part::{self, Layout, PartMeta};
 use crate::query::bucket_records;
-use crate::segment::{RecordFields, Records, SeriesRecords, Sources};
+use crate::segment::{RecordFields, RecordSource, Records, SeriesRecords, Sources};
 use crate::time::{Tier, TimeRange, Timestamp};
 
 /// Records that are folded and encoded at a time, bytes in memory, about.
@@ -25,8 +25,8 @@ const SKETCH_BYTES: usize = 2048;
 /// Dirty buckets with at most so many clean ones between them are folded in one go.
 const CLEAN_BUCKETS_MAX: i64 = 256;
 
-/// Carries out a [`Task::Downsample`] or [`Task::Patch`]: writes a part of records for each class
-/// of series, published under ids of `next_id`; no catalog names them yet. `sources` are all live
+/// Carries out a [`Task::Downsample`] or [`Task::Patch`]: writes a part of records for each of its
+/// classes of series, published under ids of `next_id`; no catalog names them yet. `sources` are all live
 /// parts and the deletes that may affect them; `series` those that parts in the task's window hold,
 /// in any order.
 ///
@@ -36,7 +36,7 @@ const CLEAN_BUCKETS_MAX: i64 = 256;
 /// later is merged into the record; where a delete cuts such a record, it goes whole.
 ///
 /// At least one part is written, so that the window counts as done: where there is nothing to say,
-/// it says once more what one bucket of one series holds. None without any series.
+/// it says once more what one bucket of one series holds. None without any series of its classes.
 ///
 /// Runs on the current rayon pool. Memory is bounded, but for a few dozen bytes a series: some
 /// 32 MiB of records, and the readers' caches.
@@ -54,8 +54,12 @@ pub fn downsample(
     pause: &mut Pause<'_>,
 ) -> Result<Vec<PartMeta>> {
     let build = Build::new(task, sources, policy, spec)?;
+    let kept = |(_, series): &&(SeriesId, Arc<Series>)| {
+        build.classes.binary_search(&policy.class_of(series)).is_ok()
+    };
+    let series: Vec<_> = series.iter().filter(kept).cloned().collect();
     let mut classes: BTreeMap<usize, Vec<Member>> = BTreeMap::new();
-    for member in build.members(sources, series)? {
+    for member in build.members(sources, &series)? {
         classes.entry(policy.class_of(&member.series)).or_default().push(member);
     }
     all_or_none(spec, |published| {
@@ -93,6 +97,8 @@ struct Build<'a> {
     tier: Tier,
     window: TimeRange,
     rank: u64,
+    /// Of which classes, ascending.
+    classes: &'a [usize],
     patch: bool,
     /// What it is folded from.
     sources: Sources,
@@ -102,19 +108,19 @@ struct Build<'a> {
 
 impl<'a> Build<'a> {
     fn new(
-        task: &Task,
+        task: &'a Task,
         sources: &Sources,
         policy: &'a Policy,
         spec: &'a MergeSpec<'a>,
     ) -> Result<Self> {
-        let (tier, source, window, rank, patch) = match *task {
-            Task::Downsample { tier, source, window, rank } => (tier, source, window, rank, false),
-            Task::Patch { tier, source, window, rank } => (tier, source, window, rank, true),
-            Task::Merge { .. } | Task::Purge { .. } => {
-                let reason = format!("{task} builds no tier");
-                return Err(Error::InvalidArgument { what: "task", reason });
-            }
+        let patch = matches!(task, Task::Patch { .. });
+        let (Task::Downsample { tier, source, window, rank, classes }
+        | Task::Patch { tier, source, window, rank, classes }) = task
+        else {
+            let reason = format!("{task} builds no tier");
+            return Err(Error::InvalidArgument { what: "task", reason });
         };
+        let (tier, source, window, rank) = (*tier, *source, *window, *rank);
         let mut chosen = sources.clone();
         chosen.samples.retain(|samples| samples.rank() <= rank);
         chosen.records.retain(|records| {
@@ -123,19 +129,21 @@ impl<'a> Build<'a> {
             let wanted = of.is_raw() || of == source || patch && source.is_raw() && of == tier;
             wanted && records.rank() <= rank && held.start < window.end && window.start < held.end
         });
-        Ok(Self { tier, window, rank, patch, sources: chosen, policy, spec })
+        Ok(Self { tier, window, rank, classes, patch, sources: chosen, policy, spec })
     }
 
     /// The series that hold anything to be written.
     fn members(&self, all: &Sources, series: &[(SeriesId, Arc<Series>)]) -> Result<Vec<Member>> {
         let dirty = self.patch.then(|| Dirty::new(all, &self.sources, self.tier, self.window));
+        let corrected = self.corrected_classes(all, series)?;
         let found = series.par_iter().map_init(
             || dirty.as_ref().map(Dirty::finder),
             |finder, (id, series)| {
+                let corrected = corrected.contains(&self.policy.class_of(series));
                 let buckets = match finder {
-                    Some(finder) => Buckets::These(finder.buckets(*id)?),
-                    None if self.holds(*id)? => Buckets::All,
-                    None => return Ok(None),
+                    Some(finder) if corrected => Buckets::These(finder.buckets(*id)?),
+                    _ if self.holds(*id)? => Buckets::All,
+                    _ => return Ok(None),
                 };
                 if matches!(&buckets, Buckets::These(buckets) if buckets.is_empty()) {
                     return Ok(None);
@@ -146,6 +154,26 @@ impl<'a> Build<'a> {
         );
         let found = found.collect::<Result<Vec<_>>>()?;
         Ok(found.into_iter().flatten().collect())
+    }
+
+    /// The classes that parts of the tier hold records of about the window: a patch corrects those,
+    /// and stands for all that others have there.
+    fn corrected_classes(
+        &self,
+        all: &Sources,
+        series: &[(SeriesId, Arc<Series>)],
+    ) -> Result<BTreeSet<usize>> {
+        let about = |held: TimeRange| held.start < self.window.end && self.window.start < held.end;
+        let own = all.records.iter().filter(|own| own.tier() == self.tier && about(own.window()));
+        let own: Vec<_> = own.collect();
+        let mut classes = BTreeSet::new();
+        for (id, series) in series {
+            let class = self.policy.class_of(series);
+            if !classes.contains(&class) && held(&own, *id)? {
+                classes.insert(class);
+            }
+        }
+        Ok(classes)
     }
 
     /// Whether the series may hold anything in the window.
@@ -291,6 +319,16 @@ impl<'a> Build<'a> {
         let series: Vec<_> = members.map(|member| (member.id, member.fields)).collect();
         bucket_records(self.tier, range, &series, &self.sources)
     }
+}
+
+/// Whether any of them holds records of the series.
+fn held(parts: &[&Arc<dyn RecordSource>], series: SeriesId) -> Result<bool> {
+    for part in parts {
+        if part.holds(series)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 impl Buckets {

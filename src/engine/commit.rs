@@ -120,7 +120,7 @@ pub(super) fn panicked(thread: &'static str, panic: &(dyn std::any::Any + Send))
 /// Commits a frozen head: after this its samples are in parts, and its log files may go.
 pub(super) fn commit(shared: &Shared, head: &Snapshot) -> Result<()> {
     let Some(watermark) = head.last_sequence() else { return Ok(()) };
-    shared.make_room()?;
+    shared.enforce_budget()?;
     let mut entries = write_parts(shared, head, watermark)?;
     let records = record_parts::write(shared, head, watermark, &entries)?;
     entries.extend(records);

@@ -149,3 +149,37 @@ fn tiers_answer_for_each_class_when_its_raw_samples_are_gone() {
         assert!(after.evidence.gaps.is_empty());
     }
 }
+
+/// Late samples of a class whose minutes went for want of bytes, while another class has its own:
+/// the few that came late do not stand for all there was.
+#[test]
+fn late_samples_hide_nothing_that_their_tier_gave_up() {
+    let store = store();
+    let rule = RetentionRule {
+        selector: Selector::parse("debug").unwrap(),
+        keep: Keep::FOREVER.with_bytes(Tier::MINUTE, 1),
+    };
+    let base = options();
+    let policy = Policy { rules: vec![rule], ..base.policy.clone() };
+    let engine = store.open(Options { policy, ..base });
+    store.clock.set(Timestamp::from_secs(100 * PARTITION));
+    for nth in 0..6 {
+        partition(&engine, &["debug", "m"], nth);
+        drain(&engine);
+    }
+    let writer = engine.writer("w");
+    for second in [61, 401] {
+        let debug = handle(&writer, "debug");
+        drop(writer.append_column(&debug, vec![second * SECOND], vec![7.5]).unwrap());
+    }
+    engine.freeze().unwrap();
+    drain(&engine);
+    let by_minute = |tier| {
+        let range = TimeRange::new(Timestamp(0), Timestamp::from_secs(4 * PARTITION));
+        let functions = vec![Function::Count, Function::Sum];
+        let step = Some(Duration::from_secs(60));
+        let request = Request { step, tier, ..Request::new(range, functions) };
+        engine.query(&Selector::parse("{}").unwrap(), &request).unwrap().groups
+    };
+    assert_eq!(by_minute(TierChoice::Auto), by_minute(TierChoice::Raw));
+}

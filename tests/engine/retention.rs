@@ -6,16 +6,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use icecore::catalog::{self, Catalog};
-use icecore::engine::{Environment, MaintenanceStep};
+use icecore::engine::{CompactScope, Environment, MaintenanceStep};
 use icecore::fs::{Fs, RealFs, tree_bytes};
 use icecore::model::Selector;
 use icecore::options::{Archive, ArchivePart, Archiver, Keep, Policy, RetentionRule};
-use icecore::query::SampleRequest;
+use icecore::query::{CancelToken, Function, Request, SampleRequest};
 use icecore::retention::DropCause;
 use icecore::store::StoreKind;
 use icecore::{Engine, Error, Options, SimulatedClock, Tier, TimeRange, Timestamp};
 
-use crate::by_hand::{PARTITION, SECOND, options, store};
+use crate::by_hand::{PARTITION, SECOND, drain, options, store};
 use crate::probe_fs::PeakFs;
 use crate::{handle, values};
 
@@ -148,6 +148,78 @@ fn a_query_that_runs_keeps_what_it_reads() {
     engine.for_each_run(&Selector::parse("m").unwrap(), &request, visit).unwrap();
     assert_eq!(read, 9 * 60);
     assert!(!there(1) && !there(2) && there(3), "the last reader has left");
+}
+
+/// The sums of the partitions, in millionths: whatever they are sums of, they are the same.
+fn sums(engine: &Engine, partitions: i64) -> Vec<i64> {
+    let range = TimeRange::new(Timestamp(0), Timestamp::from_secs(partitions * PARTITION));
+    let step = Some(Duration::from_secs(PARTITION as u64));
+    let request = Request { step, ..Request::new(range, vec![Function::Sum]) };
+    let answer = engine.query(&Selector::parse("m").unwrap(), &request).unwrap();
+    let sums = answer.groups.first().map(|group| group.values[0].clone()).unwrap_or_default();
+    sums.into_iter().map(|sum| (sum * 1e6).round() as i64).collect()
+}
+
+/// A history that is older than raw samples are kept when it comes in, and a late sample to it.
+#[test]
+fn what_goes_is_taken_into_the_tiers_that_are_kept_first() {
+    let store = store();
+    let engine = store.open(keeping(Keep::FOREVER.with(Tier::RAW, HOUR)));
+    store.clock.set(partition_end(100));
+    let late = |at: i64, value: f64| {
+        let writer = engine.writer("w");
+        drop(writer.append_column(&handle(&writer, "m"), vec![at], vec![value]).unwrap());
+        engine.freeze().unwrap();
+    };
+    for nth in (0..8).chain(90..100) {
+        partition(&engine, &["m"], nth);
+    }
+    let before = sums(&engine, 8);
+    let steps = drain(&engine);
+    let first = |wanted: fn(&MaintenanceStep) -> bool| steps.iter().position(wanted).unwrap();
+    let built = first(|step| matches!(step, MaintenanceStep::Compacted(_)));
+    assert!(built < first(|step| matches!(step, MaintenanceStep::Dropped(_))));
+    assert!(values(&engine, "m").first().unwrap().0 >= 90 * PARTITION * SECOND, "raw is gone");
+    assert_eq!(sums(&engine, 8), before);
+
+    late(5 * SECOND, 1000.0);
+    drain(&engine);
+    assert!(values(&engine, "m").first().unwrap().0 >= 90 * PARTITION * SECOND, "again");
+    let mut after = sums(&engine, 8);
+    assert_eq!(after[0], before[0] + 1_000_000_000, "tiers know of it");
+
+    // Asked for retention alone, that is what there is: nothing waits for a tier.
+    late(15 * SECOND, 1.0);
+    assert_eq!(engine.enforce_retention().unwrap().dropped.len(), 1);
+    drain(&engine);
+    assert_eq!(sums(&engine, 8), after);
+
+    late(25 * SECOND, 1.0);
+    let mut only = |_: &MaintenanceStep| {};
+    let report = engine.compact(CompactScope::Retention, &CancelToken::new(), &mut only).unwrap();
+    assert!(matches!(report.steps.last(), Some(MaintenanceStep::Dropped(_))), "{report:?}");
+    after[0] += 1_000_000;
+    assert_eq!(sums(&engine, 8), after);
+}
+
+#[test]
+fn an_archive_that_takes_nothing_keeps_compaction_from_nothing() {
+    let store = store();
+    let shelf = Arc::new(Shelf::default());
+    *shelf.broken.lock().unwrap() = true;
+    let archiver = shelf as Arc<dyn Archiver>;
+    let archive = Some(Archive { archiver, budget_drops_unarchived: false });
+    let options = Options { archive, ..keeping(Keep::FOREVER.with(Tier::RAW, HOUR)) };
+    let engine = store.open(options);
+    for nth in 0..9 {
+        partition(&engine, &["m"], nth);
+    }
+    store.clock.set(partition_end(9));
+    let steps = drain(&engine);
+    assert!(steps.iter().any(|step| matches!(step, MaintenanceStep::Compacted(_))));
+    assert!(steps.iter().all(|step| !matches!(step, MaintenanceStep::Dropped(_))));
+    assert!(engine.stats().unwrap().maintenance_error.is_some());
+    assert_eq!(values(&engine, "m").len(), 9 * 60);
 }
 
 #[derive(Debug, Default)]

@@ -23,9 +23,76 @@ impl Plan<'_> {
         self.situation.parts.iter().filter(move |part| part.entry.tier < tier)
     }
 
-    /// Whether records of the tier that end there would be kept for any of the part's series.
-    fn keeps(&self, part: &PartView, tier: Tier, window: TimeRange) -> bool {
-        let oldest = horizon(self.situation.policy, &part.classes, tier, self.situation.frontier);
+    /// Those of them that are a reason to build.
+    fn reasons(&self, tier: Tier) -> impl Iterator<Item = &PartView> {
+        let counts =
+            |part: &&PartView| self.only.as_ref().is_none_or(|only| only.contains(&part.entry.id));
+        self.sources(tier).filter(counts)
+    }
+
+    /// The classes that have something about the window in the tier or below it, ascending.
+    fn classes(&self, tier: Tier, window: TimeRange) -> Vec<usize> {
+        let parts = self.situation.parts.iter().filter(|part| part.entry.tier <= tier);
+        let near = parts.filter(|part| meets(part.entry.window, window));
+        let mut classes: Vec<usize> = near.flat_map(|part| part.classes.iter().copied()).collect();
+        classes.sort_unstable();
+        classes.dedup();
+        classes
+    }
+
+    /// Parts that hold series of the class.
+    fn of_class(&self, class: usize) -> impl Iterator<Item = &PartView> {
+        let parts = self.situation.parts.iter();
+        parts.filter(move |part| part.classes.binary_search(&class).is_ok())
+    }
+
+    /// Cuts a window that parts of the tier account for to where the same classes have such parts
+    /// all the way; with the classes that a patch of it is written of. Those with parts are, kept or
+    /// not: what they hold counts as corrected.
+    fn patched(&self, tier: Tier, window: TimeRange) -> (TimeRange, Vec<usize>) {
+        let (mut end, mut with, mut without) = (window.end, Vec::new(), Vec::new());
+        for class in self.classes(tier, window) {
+            let own = self.of_class(class).filter(|part| part.entry.tier == tier);
+            let own = connected(own.map(|part| part.entry.window));
+            match own.iter().find(|hull| hull.end > window.start) {
+                Some(hull) if hull.start <= window.start => {
+                    with.push(class);
+                    end = end.min(hull.end);
+                }
+                next => {
+                    without.push(class);
+                    end = next.map_or(end, |hull| end.min(hull.start));
+                }
+            }
+        }
+        let window = TimeRange::new(window.start, end);
+        without.retain(|&class| self.wants(class, tier, window));
+        with.append(&mut without);
+        with.sort_unstable();
+        (window, with)
+    }
+
+    /// Whether a class without parts of the tier there gets some: nothing is written that would go at
+    /// once.
+    fn wants(&self, class: usize, tier: Tier, window: TimeRange) -> bool {
+        self.keeps(&[class], tier, window) && !self.given_up_by(class, tier, window)
+    }
+
+    /// Whether the class has no parts there since bytes were short, or would not have them long:
+    /// what comes late is for coarser tiers. Written again, it would be the first to go.
+    fn given_up_by(&self, class: usize, tier: Tier, window: TimeRange) -> bool {
+        let policy = self.situation.policy;
+        let allowance = policy.keep_of(class).bytes(tier);
+        let mut coarser = self.of_class(class).filter(|part| part.entry.tier > tier);
+        let mut own = self.of_class(class).filter(|part| part.entry.tier == tier);
+        policy.bytes_max.or(allowance).is_some()
+            && coarser.any(|part| meets(part.entry.window, window))
+            || allowance.is_some() && own.any(|part| part.entry.window.start >= window.end)
+    }
+
+    /// Whether records of the tier that end there would be kept for any of the classes.
+    fn keeps(&self, classes: &[usize], tier: Tier, window: TimeRange) -> bool {
+        let oldest = horizon(self.situation.policy, classes, tier, self.situation.frontier);
         oldest.is_none_or(|oldest| window.end > oldest)
     }
 
@@ -33,17 +100,32 @@ impl Plan<'_> {
     /// any.
     fn patch(&self, tier: Tier, coverage: &Coverage) -> Option<Task> {
         let mut dirty = self.masked(tier);
-        for part in self.sources(tier) {
+        for part in self.reasons(tier) {
             let late = self.unabsorbed(part, tier, coverage);
             let late = late.filter_map(|(piece, rank)| rank.map(|_| piece));
-            dirty.extend(late.filter(|piece| self.keeps(part, tier, *piece)));
+            dirty.extend(late.filter(|piece| self.corrects(part, tier, *piece)));
         }
         let oldest = dirty.iter().map(|piece| piece.start).min()?;
         let connected = self.connected(tier).into_iter().find(|hull| hull.contains(oldest))?;
         let end =
             dirty.iter().filter(|piece| meets(**piece, connected)).map(|piece| piece.end).max()?;
-        let window = TimeRange::new(oldest, end.min(connected.end));
-        Some(Task::Patch { tier, source: self.source_of(tier, window), window, rank: self.rank })
+        let (window, classes) = self.patched(tier, TimeRange::new(oldest, end.min(connected.end)));
+        let source = self.source_of(tier, window);
+        Some(Task::Patch { tier, source, window, rank: self.rank, classes })
+    }
+
+    /// Whether what came late is taken in: where the tier is kept for it, or holds what is wrong
+    /// without it.
+    fn corrects(&self, part: &PartView, tier: Tier, piece: TimeRange) -> bool {
+        let goes =
+            |own: &PartView| self.only.as_ref().is_some_and(|only| only.contains(&own.entry.id));
+        let wrong = |own: &PartView| {
+            own.entry.tier == tier
+                && meets(own.entry.window, piece)
+                && own.shares_a_class(part)
+                && !goes(own)
+        };
+        self.keeps(&part.classes, tier, piece) || self.situation.parts.iter().any(wrong)
     }
 
     /// The windows of the tier's parts, those that overlap made one, ascending.
@@ -83,7 +165,7 @@ impl Plan<'_> {
             return None;
         }
         let length = stretch_ns(&policy.tiers, tier, self.situation.partition_ns);
-        let oldest = self.sources(tier).filter_map(|part| {
+        let oldest = self.reasons(tier).filter_map(|part| {
             let gaps = self.unabsorbed(part, tier, coverage).filter(|(_, rank)| rank.is_none());
             let mut cells = gaps.flat_map(|(gap, _)| cells(gap, length));
             cells.find_map(|cell| self.missing(part, tier, coverage, cell))
@@ -105,7 +187,9 @@ impl Plan<'_> {
             }
             window = longer;
         }
-        Some(Task::Downsample { tier, source, window, rank: self.rank })
+        let mut classes = self.classes(tier, window);
+        classes.retain(|&class| self.wants(class, tier, window));
+        Some(Task::Downsample { tier, source, window, rank: self.rank, classes })
     }
 
     /// The stretch of the cell that the part has samples in, that is over, that the tier does not
@@ -123,7 +207,10 @@ impl Plan<'_> {
         let span = Self::span(part, tier);
         let gaps = coverage.pieces(cell).filter(|(_, rank)| rank.is_none());
         let mut gaps = gaps.map(|(gap, _)| gap).filter(|gap| meets(*gap, span));
-        gaps.find(|gap| self.keeps(part, tier, *gap) && !self.given_up(tier, *gap))
+        gaps.find(|gap| {
+            let mut classes = part.classes.iter();
+            classes.any(|&class| self.wants(class, tier, *gap)) && !self.given_up(tier, *gap)
+        })
     }
 
     /// Whether a coarser tier accounts for any of it: finer tiers are built first, so this one did

@@ -7,12 +7,13 @@ mod merge;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::fmt;
 
 pub(super) use self::coverage::Coverage;
 use crate::catalog::Tombstone;
 use crate::options::Policy;
-use crate::retention::PartView;
+use crate::retention::{Dropped, PartView};
 use crate::time::{Tier, TimeRange, Timestamp};
 
 /// What planning looks at.
@@ -52,6 +53,9 @@ pub enum Task {
         window: TimeRange,
         /// The rank of the parts to write: they account for all sources up to it.
         rank: u64,
+        /// Of which classes parts are written, ascending: those that have parts of the tier all the
+        /// way, and new ones. At least one.
+        classes: Vec<usize>,
     },
     /// Write the records of all buckets of `window`, which no part of the tier accounts for.
     Downsample {
@@ -63,6 +67,9 @@ pub enum Task {
         window: TimeRange,
         /// The rank of the parts to write: they account for all sources up to it.
         rank: u64,
+        /// Of which classes parts are written, ascending: those that have anything there and are
+        /// kept that long. At least one.
+        classes: Vec<usize>,
     },
     /// Write one part (or, of raw ones, several of disjoint windows) in place of these of one tier,
     /// layout and set of classes. Their highest rank and tombstone id are its own, their windows
@@ -113,6 +120,18 @@ pub fn next_task(situation: &Situation<'_>) -> Option<Task> {
         .or_else(|| plan.merge_raw())
 }
 
+/// The next task without which the tiers that are kept would never take in what these parts hold:
+/// a stretch that is missing, or wrong for a late sample or a delete. `None` where they may go.
+/// Terminates as [`next_task`] does, and costs no more.
+#[must_use]
+pub fn last_call(situation: &Situation<'_>, going: &[Dropped]) -> Option<Task> {
+    if going.is_empty() {
+        return None;
+    }
+    let going = going.iter().map(|dropped| dropped.id).collect();
+    Plan { only: Some(going), ..Plan::new(situation) }.build()
+}
+
 /// The tombstones that no live part may hold samples of any more.
 #[must_use]
 pub fn finished_tombstones(parts: &[PartView], tombstones: &[Tombstone]) -> Vec<u64> {
@@ -158,6 +177,8 @@ struct Plan<'a> {
     rank: u64,
     /// Samples before this are not expected any more.
     settled: Timestamp,
+    /// Where only these parts' samples and records are a reason to build: their ids.
+    only: Option<HashSet<u64>>,
 }
 
 impl<'a> Plan<'a> {
@@ -177,7 +198,7 @@ impl<'a> Plan<'a> {
             .collect();
         let rank = parts.iter().map(|part| part.entry.rank).max().unwrap_or(0);
         let settled = situation.frontier.saturating_sub(situation.policy.lateness);
-        Self { situation, tiers, coverage, rank, settled }
+        Self { situation, tiers, coverage, rank, settled, only: None }
     }
 
     /// Each tier with its coverage, ascending.

@@ -1,6 +1,7 @@
 //! Maintenance: what the policy asks for is carried out, one step at a time.
 //!
-//! Owns: the order of steps (retention first, always), what is known of live parts for planning,
+//! Owns: the order of steps (retention first; before it only what tiers must take in of what goes),
+//! what is known of live parts for planning,
 //! the budget of bytes, the thread that does it in the background. Does not own: what is to be done
 //! next (`retention`, `compaction::plan`: pure functions), how parts are merged and tiers are made
 //! (`compaction`), how the catalog is edited (`ledger`).
@@ -125,8 +126,22 @@ impl Maintainer {
     ) -> Result<Option<MaintenanceStep>> {
         let mut turn = lock(&self.shared.upkeep.turn);
         self.shared.health.check_writable()?;
-        if let Some(report) = self.shared.enforce_retention()? {
+        // Room waits for no work.
+        let report = self.shared.enforce_budget()?;
+        if !report.dropped.is_empty() {
             return Ok(Some(MaintenanceStep::Dropped(report)));
+        }
+        let picture = self.shared.picture();
+        if let Some(task) = self.shared.last_call(policy, &picture) {
+            return self.perform(&picture, &task, &mut turn, pause).map(Some);
+        }
+        // Where the archive takes nothing, that was noted, and is no reason to leave the rest undone.
+        let report = self.shared.enforce_retention()?;
+        if !report.dropped.is_empty() {
+            return Ok(Some(MaintenanceStep::Dropped(report)));
+        }
+        if scope == CompactScope::Retention {
+            return Ok(None);
         }
         let picture = self.shared.picture();
         if self.freeze_is_due(policy, &picture, &mut turn) {
@@ -201,6 +216,13 @@ impl Shared {
         Picture { parts, catalog: view.catalog, frontier, head }
     }
 
+    /// What tiers must take in of what retention is about to drop. What cannot be read is no part of
+    /// the picture, and goes as it is.
+    fn last_call(&self, policy: &Policy, picture: &Picture) -> Option<Task> {
+        let going = self.due(picture);
+        plan::last_call(&self.situation(policy, picture), &going)
+    }
+
     fn situation<'a>(&self, policy: &'a Policy, picture: &'a Picture) -> Situation<'a> {
         Situation {
             parts: &picture.parts,
@@ -230,13 +252,15 @@ impl Engine {
     }
 
     /// Drops what the policy keeps no longer, for its age or to fit the byte budget, and nothing
-    /// else: needs no freeze, waits for no compaction.
+    /// else: needs no freeze, waits for no compaction. What no tier has taken in by then, no tier
+    /// will; [`maintain`](Self::maintain), and [`compact`](Self::compact) within
+    /// [`CompactScope::Retention`], have that done first.
     ///
     /// # Errors
     /// As [`maintain`](Self::maintain).
     pub fn enforce_retention(&self) -> Result<RetentionReport> {
         self.shared.health.check_writable()?;
-        Ok(self.shared.enforce_retention()?.unwrap_or_default())
+        self.shared.enforce_retention()
     }
 
     /// What [`enforce_retention`](Self::enforce_retention) would drop now, and why, in that order.

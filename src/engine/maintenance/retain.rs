@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::budget::Budget;
-use super::lock;
+use super::{Picture, lock};
 use crate::catalog::{Catalog, PartEntry};
 use crate::engine::shared::{Shared, sources_of};
 use crate::error::{Error, Result};
@@ -26,35 +26,32 @@ pub struct RetentionReport {
 }
 
 impl Shared {
-    /// Drops what is too old or beyond its allowance, then what does not fit; `None` where nothing had to go.
+    /// Drops what is too old or beyond its allowance, then what does not fit.
     ///
     /// # Errors
     /// A failure to save the catalog, which latches the engine.
-    pub(super) fn enforce_retention(&self) -> Result<Option<RetentionReport>> {
+    pub(super) fn enforce_retention(&self) -> Result<RetentionReport> {
         let _one_at_a_time = lock(&self.upkeep.dropping);
         let aged = self.drop_due()?;
-        let report = self.drop_excess(aged)?;
-        let idle = report.dropped.is_empty() && report.failed.is_none() && report.short_bytes == 0;
-        Ok((!idle).then_some(report))
+        self.drop_excess(aged)
     }
 
-    /// Makes room for what a freeze is about to write.
+    /// Drops what does not fit, now that a freeze is about to write, or at any other time.
     ///
     /// # Errors
     /// As [`enforce_retention`](Self::enforce_retention).
-    pub(in crate::engine) fn make_room(&self) -> Result<()> {
-        if self.options.policy.bytes_max.is_some() {
-            let _one_at_a_time = lock(&self.upkeep.dropping);
-            self.drop_excess(RetentionReport::default())?;
+    pub(in crate::engine) fn enforce_budget(&self) -> Result<RetentionReport> {
+        if self.options.policy.bytes_max.is_none() {
+            return Ok(RetentionReport::default());
         }
-        Ok(())
+        let _one_at_a_time = lock(&self.upkeep.dropping);
+        self.drop_excess(RetentionReport::default())
     }
 
     /// What would go now.
     pub(super) fn plan_retention(&self) -> Vec<Dropped> {
         let picture = self.picture_of_all();
-        let policy = &self.options.policy;
-        let mut dropped = due(&picture.parts, policy, picture.frontier);
+        let mut dropped = self.due(&picture);
         if let Some(budget) = Budget::of(&self.options) {
             let stays = |id: u64| dropped.iter().all(|gone| gone.id != id);
             let mut parts = picture.parts;
@@ -65,17 +62,27 @@ impl Shared {
         dropped
     }
 
-    fn drop_due(&self) -> Result<RetentionReport> {
-        let policy = &self.options.policy;
-        let unlimited = |keep: &Keep| *keep == Keep::FOREVER;
-        let mut keeps = policy.rules.iter().map(|rule| &rule.keep).chain([&policy.keep]);
-        if keeps.all(unlimited) {
-            return Ok(RetentionReport::default());
+    /// What the policy keeps no longer, for its age or its allowance.
+    pub(super) fn due(&self, picture: &Picture) -> Vec<Dropped> {
+        if self.keeps_all() {
+            Vec::new()
+        } else {
+            due(&picture.parts, &self.options.policy, picture.frontier)
         }
-        let picture = self.picture_of_all();
-        let due = due(&picture.parts, policy, picture.frontier);
+    }
+
+    fn keeps_all(&self) -> bool {
+        let policy = &self.options.policy;
+        let mut keeps = policy.rules.iter().map(|rule| &rule.keep).chain([&policy.keep]);
+        keeps.all(|keep| *keep == Keep::FOREVER)
+    }
+
+    fn drop_due(&self) -> Result<RetentionReport> {
         let mut report = RetentionReport::default();
-        self.drop_parts(due, false, &mut report)?;
+        if !self.keeps_all() {
+            let due = self.due(&self.picture_of_all());
+            self.drop_parts(due, false, &mut report)?;
+        }
         Ok(report)
     }
 

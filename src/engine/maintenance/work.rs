@@ -46,6 +46,9 @@ pub enum CompactScope {
     /// What is due by the policy.
     #[default]
     Due,
+    /// What the policy keeps no longer goes, once the tiers that are kept have taken it in; nothing
+    /// else.
+    Retention,
     /// Everything: the head is frozen first, tiers are built up to the newest complete bucket, the
     /// parts of each window are merged though it is not over (but for those whose merge would
     /// make records of a tier stale that no late sample touched).
