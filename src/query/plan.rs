@@ -6,7 +6,7 @@
 //! not asked: finer ones may know more, since series that are kept for different times have parts
 //! of their own. Series that the same parts hold share one plan.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::inputs::{Input, Inputs};
@@ -89,17 +89,35 @@ impl SeriesPlan {
     }
 }
 
-/// Plans for one task, each made once.
+/// Plans for one task, each made once. Tiers are asked for a series from coarse to fine, each part
+/// only where nothing coarser answers: to know which fields its records have, a part must be opened.
 pub(crate) struct Planner<'a> {
     inputs: &'a Inputs<'a>,
-    range: TimeRange,
     auto: bool,
     needs: Needs,
-    /// Indexes of the tier inputs that can answer the windows and overlap the range.
-    fitting: Vec<usize>,
-    /// By what each fitting input holds of the series.
-    plans: HashMap<Vec<Held>, Arc<SeriesPlan>>,
+    /// The tiers that can answer the windows, from coarse to fine, with the indexes of their inputs
+    /// that overlap the range.
+    tiers: Vec<(Tier, Vec<usize>)>,
+    /// How far plans are alike; the first is the root.
+    steps: Vec<Step>,
     held: Vec<Held>,
+}
+
+/// What was planned of coarser tiers, for all series of which their parts hold alike.
+struct Step {
+    /// How many tiers were asked.
+    asked: usize,
+    stretches: Vec<Stretch>,
+    /// What they leave to finer ones.
+    rest: Ranges,
+    /// Inputs of the next tier about the rest.
+    next: Vec<usize>,
+    /// By what each of these holds of a series: the step after.
+    after: HashMap<Vec<Held>, usize>,
+    /// Where nothing is left to ask.
+    plan: Option<Arc<SeriesPlan>>,
+    /// Whether a series was read by it.
+    used: bool,
 }
 
 /// What a tier part holds of a series.
@@ -125,81 +143,84 @@ impl<'a> Planner<'a> {
                 && windows.divided_by(tier)
                 && !intersection(input.source.window(), range).is_empty()
         };
-        let fitting = inputs.tiers.iter().enumerate().filter(|(_, input)| fits(input));
-        Self {
-            inputs,
-            range,
-            auto: choice.admits(Tier::RAW),
-            needs,
-            fitting: fitting.map(|(index, _)| index).collect(),
-            plans: HashMap::new(),
-            held: Vec::new(),
+        let mut tiers: BTreeMap<Tier, Vec<usize>> = BTreeMap::new();
+        for (index, input) in inputs.tiers.iter().enumerate().filter(|(_, input)| fits(input)) {
+            tiers.entry(input.source.tier()).or_default().push(index);
         }
+        let tiers = tiers.into_iter().rev().collect();
+        let auto = choice.admits(Tier::RAW);
+        let mut planner = Self { inputs, auto, needs, tiers, steps: Vec::new(), held: Vec::new() };
+        planner.add(0, Vec::new(), Ranges::from(range));
+        planner
     }
 
     /// How to read the series, and whether no series was read like this before.
     pub(crate) fn plan(&mut self, series: SeriesId) -> Result<(Arc<SeriesPlan>, bool)> {
         let mut held = std::mem::take(&mut self.held);
-        held.clear();
-        for &index in &self.fitting {
-            let Some(input) = self.inputs.tiers.get(index) else { continue };
-            held.push(self.held(input, series)?);
-        }
-        let planned = match self.plans.get(&held) {
-            Some(plan) => (Arc::clone(plan), false),
-            None => {
-                let plan = Arc::new(self.make(&held));
-                self.plans.insert(held.clone(), Arc::clone(&plan));
-                (plan, true)
+        let mut at = 0;
+        let planned = loop {
+            let Some(step) = self.steps.get_mut(at) else { break Default::default() };
+            if let Some(plan) = &step.plan {
+                break (Arc::clone(plan), !std::mem::replace(&mut step.used, true));
             }
+            held.clear();
+            for &index in &step.next {
+                let Some(input) = self.inputs.tiers.get(index) else { continue };
+                held.push(held_of(input, series, self.needs)?);
+            }
+            let known = step.after.get(held.as_slice()).copied();
+            at = known.unwrap_or_else(|| self.advance(at, &held));
         };
         self.held = held;
         Ok(planned)
     }
 
-    fn held(&self, input: &Input<'_, dyn RecordSource>, series: SeriesId) -> Result<Held> {
-        let Needs { increase, moments, values, .. } = self.needs;
-        if !(increase || moments || values) {
-            // Every record has what else may be needed.
-            let holds = input.source.holds(series)?;
-            return Ok(if holds { Held::Enough } else { Held::Nothing });
-        }
-        Ok(match input.source.fields(series)? {
-            None => Held::Nothing,
-            Some(fields) if self.suffices(fields) => Held::Enough,
-            Some(_) => Held::TooLittle,
-        })
-    }
-
-    fn suffices(&self, fields: RecordFields) -> bool {
-        !self.needs.moments
-            && (fields.increase || !self.needs.increase)
-            && (fields.sketches || !self.needs.values)
-    }
-
-    fn make(&self, held: &[Held]) -> SeriesPlan {
-        let parts: Vec<Part> = self
-            .fitting
-            .iter()
-            .zip(held)
-            .filter_map(|(&index, &held)| {
+    /// The step after one, for series of which the inputs that are next hold this.
+    fn advance(&mut self, at: usize, held: &[Held]) -> usize {
+        let after = self.steps.len();
+        let Some(step) = self.steps.get_mut(at) else { return after };
+        step.after.insert(held.to_vec(), after);
+        let (asked, mut stretches) = (step.asked, step.stretches.clone());
+        let (mut rest, next) = (step.rest.clone(), step.next.clone());
+        if let Some((tier, _)) = self.tiers.get(asked) {
+            let parts = next.iter().zip(held).filter_map(|(&index, &held)| {
                 let Input { source, rank, .. } = self.inputs.tiers.get(index)?;
-                let (tier, window) = (source.tier(), source.window());
-                Some(Part { index, tier, held, rank: *rank, window })
-            })
-            .collect();
-        let mut tiers: Vec<Tier> = parts.iter().map(|part| part.tier).collect();
-        tiers.sort_unstable();
-        tiers.dedup();
-        let mut plan = SeriesPlan::default();
-        let mut rest = Ranges::from(self.range);
-        for tier in tiers.into_iter().rev() {
-            let before = plan.stretches.len();
-            let parts: Vec<&Part> = parts.iter().filter(|part| part.tier == tier).collect();
-            cover(tier, &parts, &rest, &mut plan.stretches);
-            let added = plan.stretches.get(before..).unwrap_or_default();
+                Some(Part { index, held, rank: *rank, window: source.window() })
+            });
+            let before = stretches.len();
+            cover(*tier, &parts.collect::<Vec<_>>(), &rest, &mut stretches);
+            let added = stretches.get(before..).unwrap_or_default();
             added.iter().for_each(|stretch| rest.remove(stretch.range));
         }
+        self.add(asked + 1, stretches, rest);
+        after
+    }
+
+    /// Adds a step; passes over tiers without a part about the rest.
+    fn add(&mut self, mut asked: usize, stretches: Vec<Stretch>, rest: Ranges) {
+        let about = |&index: &usize| {
+            let window = self.inputs.tiers.get(index).map(|input| input.source.window());
+            let open = rest.as_slice().iter();
+            window.is_some_and(|window| {
+                open.into_iter().any(|range| !intersection(*range, window).is_empty())
+            })
+        };
+        let mut next = Vec::new();
+        while let Some((_, inputs)) = self.tiers.get(asked) {
+            next = inputs.iter().copied().filter(about).collect();
+            if !next.is_empty() {
+                break;
+            }
+            asked += 1;
+        }
+        let plan = next.is_empty().then(|| Arc::new(self.finish(&stretches, &rest)));
+        let after = HashMap::new();
+        self.steps.push(Step { asked, stretches, rest, next, after, plan, used: false });
+    }
+
+    /// The plan of these stretches, what they leave being raw's.
+    fn finish(&self, stretches: &[Stretch], rest: &Ranges) -> SeriesPlan {
+        let mut plan = SeriesPlan { stretches: stretches.to_vec(), ..SeriesPlan::default() };
         self.add_later(&mut plan);
         if self.auto {
             let raw = |&range: &TimeRange| Stretch {
@@ -230,10 +251,26 @@ impl<'a> Planner<'a> {
     }
 }
 
+fn held_of(input: &Input<'_, dyn RecordSource>, series: SeriesId, needs: Needs) -> Result<Held> {
+    let Needs { increase, moments, values, .. } = needs;
+    if !(increase || moments || values) {
+        // Every record has what else may be needed.
+        let holds = input.source.holds(series)?;
+        return Ok(if holds { Held::Enough } else { Held::Nothing });
+    }
+    let suffices = |fields: RecordFields| {
+        !moments && (fields.increase || !increase) && (fields.sketches || !values)
+    };
+    Ok(match input.source.fields(series)? {
+        None => Held::Nothing,
+        Some(fields) if suffices(fields) => Held::Enough,
+        Some(_) => Held::TooLittle,
+    })
+}
+
 /// What covering needs to know of a tier part.
 struct Part {
     index: usize,
-    tier: Tier,
     held: Held,
     rank: u64,
     window: TimeRange,
@@ -241,7 +278,7 @@ struct Part {
 
 /// Appends the stretches of `rest` that the parts of one tier cover, each of one rank. A point
 /// where some part lacks a field that is needed is not covered.
-fn cover(tier: Tier, parts: &[&Part], rest: &Ranges, out: &mut Vec<Stretch>) {
+fn cover(tier: Tier, parts: &[Part], rest: &Ranges, out: &mut Vec<Stretch>) {
     let mut bounds: Vec<_> =
         parts.iter().flat_map(|part| [part.window.start, part.window.end]).collect();
     bounds.sort_unstable();
