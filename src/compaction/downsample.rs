@@ -26,9 +26,9 @@ const SKETCH_BYTES: usize = 2048;
 const CLEAN_BUCKETS_MAX: i64 = 256;
 
 /// Carries out a [`Task::Downsample`] or [`Task::Patch`]: writes a part of records for each of its
-/// classes of series, published under ids of `next_id`; no catalog names them yet. `sources` are all live
-/// parts and the deletes that may affect them; `series` those that parts in the task's window hold,
-/// in any order.
+/// classes of series, published under ids of `next_id`; no catalog names them yet. `sources` are all
+/// live parts and the deletes that may affect them; `series` those that parts in the task's window
+/// hold, in any order.
 ///
 /// Sources of a rank above the task's are not read. Samples that deletes mask are left out, and
 /// stale markers. Records of a distribution carry sketches, and those of series that the policy

@@ -123,12 +123,13 @@ impl TryFrom<NumberOrText> for ByteCount {
     type Error = String;
 
     fn try_from(value: NumberOrText) -> Result<Self, String> {
-        match value {
-            NumberOrText::Number(bytes) => Ok(Self(bytes)),
-            NumberOrText::Text(text) => parse_bytes(&text)
-                .map(Self)
-                .ok_or_else(|| format!("{text:?} is no number of bytes such as 10GiB")),
-        }
+        // One rule for both: what a text may not say, no number may.
+        let text = match value {
+            NumberOrText::Number(bytes) => bytes.to_string(),
+            NumberOrText::Text(text) => text,
+        };
+        let expected = || format!("{text:?} is no number of bytes such as 10GiB");
+        parse_bytes(&text).map(Self).ok_or_else(expected)
     }
 }
 
@@ -299,6 +300,7 @@ mod tests {
             ("[[rules]]\nselector = 'a'\nkeep = {}\nwhy = 1", "line 4, column 1", "`why`"),
             ("bytes_max = -1", "line 1, column 13", "10GiB"),
             ("bytes_max = \"10 Gigs\"", "line 1, column 13", "10 Gigs"),
+            ("bytes_max = 777777777777777777", "line 1, column 13", "777777777777777777"),
             ("lateness = ", "line 1, column 12", ""),
         ] {
             let message = parse(text).unwrap_err().to_string();

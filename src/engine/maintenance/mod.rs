@@ -1,10 +1,10 @@
 //! Maintenance: what the policy asks for is carried out, one step at a time.
 //!
 //! Owns: the order of steps (retention first; before it only what tiers must take in of what goes),
-//! what is known of live parts for planning,
-//! the budget of bytes, the thread that does it in the background. Does not own: what is to be done
-//! next (`retention`, `compaction::plan`: pure functions), how parts are merged and tiers are made
-//! (`compaction`), how the catalog is edited (`ledger`).
+//! what is known of live parts for planning, the budget of bytes, the thread that does it in the
+//! background. Does not own: what is to be done next (`retention`, `compaction::plan`: pure
+//! functions), how parts are merged and tiers are made (`compaction`), how the catalog is edited
+//! (`ledger`).
 //!
 //! A failure to read a part is told and leaves that part, and what overlaps it, as it is; a failed
 //! write latches the engine, as everywhere.
@@ -126,22 +126,9 @@ impl Maintainer {
     ) -> Result<Option<MaintenanceStep>> {
         let mut turn = lock(&self.shared.upkeep.turn);
         self.shared.health.check_writable()?;
-        // Room waits for no work.
-        let report = self.shared.enforce_budget()?;
-        if !report.dropped.is_empty() {
-            return Ok(Some(MaintenanceStep::Dropped(report)));
-        }
-        let picture = self.shared.picture();
-        if let Some(task) = self.shared.last_call(policy, &picture) {
-            return self.perform(&picture, &task, &mut turn, pause).map(Some);
-        }
-        // Where the archive takes nothing, that was noted, and is no reason to leave the rest undone.
-        let report = self.shared.enforce_retention()?;
-        if !report.dropped.is_empty() {
-            return Ok(Some(MaintenanceStep::Dropped(report)));
-        }
-        if scope == CompactScope::Retention {
-            return Ok(None);
+        let retained = self.retain(policy, &mut turn, pause)?;
+        if retained.is_some() || scope == CompactScope::Retention {
+            return Ok(retained);
         }
         let picture = self.shared.picture();
         if self.freeze_is_due(policy, &picture, &mut turn) {
@@ -157,6 +144,32 @@ impl Maintainer {
         });
         let Some(task) = task else { return Ok(None) };
         self.perform(&picture, &task, &mut turn, pause).map(Some)
+    }
+
+    /// Drops what does not fit, at once: room waits for no work. Then has tiers take in what they
+    /// lack of what is due, and drops just that. Where the archive takes nothing, that was noted, and
+    /// is no reason to leave the rest undone.
+    fn retain(
+        &self,
+        policy: &Policy,
+        turn: &mut Turn,
+        pause: &mut Pause<'_>,
+    ) -> Result<Option<MaintenanceStep>> {
+        let mut report = self.shared.enforce_budget()?;
+        if report.dropped.is_empty() {
+            let picture = self.shared.picture_of_all();
+            let going = self.shared.due(&picture);
+            if going.is_empty() {
+                return Ok(None);
+            }
+            // What cannot be read goes as it is.
+            let picture = Picture { parts: self.shared.workable(picture.parts), ..picture };
+            if let Some(task) = plan::last_call(&self.shared.situation(policy, &picture), &going) {
+                return self.perform(&picture, &task, turn, pause).map(Some);
+            }
+            report = self.shared.drop_due(going)?;
+        }
+        Ok((!report.dropped.is_empty()).then_some(MaintenanceStep::Dropped(report)))
     }
 
     /// Whether the head holds samples of a partition that is over, so that they are missing in its
@@ -214,13 +227,6 @@ impl Shared {
         let frontier = newest.min(self.clock.now());
         let parts = self.part_views(&view);
         Picture { parts, catalog: view.catalog, frontier, head }
-    }
-
-    /// What tiers must take in of what retention is about to drop. What cannot be read is no part of
-    /// the picture, and goes as it is.
-    fn last_call(&self, policy: &Policy, picture: &Picture) -> Option<Task> {
-        let going = self.due(picture);
-        plan::last_call(&self.situation(policy, picture), &going)
     }
 
     fn situation<'a>(&self, policy: &'a Policy, picture: &'a Picture) -> Situation<'a> {

@@ -32,8 +32,23 @@ impl Shared {
     /// A failure to save the catalog, which latches the engine.
     pub(super) fn enforce_retention(&self) -> Result<RetentionReport> {
         let _one_at_a_time = lock(&self.upkeep.dropping);
-        let aged = self.drop_due()?;
-        self.drop_excess(aged)
+        let mut report = RetentionReport::default();
+        if !self.keeps_all() {
+            let due = self.due(&self.picture_of_all());
+            self.drop_parts(due, false, &mut report)?;
+        }
+        self.drop_excess(report)
+    }
+
+    /// Drops what was found to be due.
+    ///
+    /// # Errors
+    /// As [`enforce_retention`](Self::enforce_retention).
+    pub(super) fn drop_due(&self, due: Vec<Dropped>) -> Result<RetentionReport> {
+        let _one_at_a_time = lock(&self.upkeep.dropping);
+        let mut report = RetentionReport::default();
+        self.drop_parts(due, false, &mut report)?;
+        Ok(report)
     }
 
     /// Drops what does not fit, now that a freeze is about to write, or at any other time.
@@ -75,15 +90,6 @@ impl Shared {
         let policy = &self.options.policy;
         let mut keeps = policy.rules.iter().map(|rule| &rule.keep).chain([&policy.keep]);
         keeps.all(|keep| *keep == Keep::FOREVER)
-    }
-
-    fn drop_due(&self) -> Result<RetentionReport> {
-        let mut report = RetentionReport::default();
-        if !self.keeps_all() {
-            let due = self.due(&self.picture_of_all());
-            self.drop_parts(due, false, &mut report)?;
-        }
-        Ok(report)
     }
 
     /// Drops what is above the budget, adding to `report`; notes whether writes must be refused.
