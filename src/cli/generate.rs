@@ -77,14 +77,7 @@ impl Generate {
             compact::failed(screen, &compacted)?;
         }
         let report = importer.close()?;
-        if self.store.json {
-            screen.json(&report)?;
-        } else {
-            for line in report.lines() {
-                screen.line(line)?;
-            }
-        }
-        Ok(())
+        report.tell(screen, self.store.json)
     }
 
     /// Beginning and end, multiples of the step.

@@ -89,20 +89,25 @@ impl Import {
             }
         }
         let report = importer.close()?;
-        if self.store.json {
-            screen.json(&report)?;
-        } else {
-            for line in report.lines() {
-                screen.line(line)?;
-            }
-        }
-        Ok(())
+        report.tell(screen, self.store.json)
     }
 }
 
 impl Report {
+    /// Shows it, to people or to a program.
+    pub(super) fn tell(&self, screen: &mut Screen, json: bool) -> Result<(), Failure> {
+        if json {
+            screen.json(self)?;
+            return Ok(());
+        }
+        for line in self.lines() {
+            screen.line(line)?;
+        }
+        Ok(())
+    }
+
     /// The report for people.
-    pub(super) fn lines(&self) -> Vec<String> {
+    fn lines(&self) -> Vec<String> {
         #[expect(clippy::cast_precision_loss, reason = "for people")]
         let disk = self.bytes_on_disk as f64;
         let mut lines = vec![

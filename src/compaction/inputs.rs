@@ -94,6 +94,12 @@ impl<'a> Inputs<'a> {
     pub(super) fn rank(&self) -> u64 {
         self.parts.last().map_or(0, |part| part.meta().rank)
     }
+
+    /// The series at these places of the table.
+    pub(super) fn series_at(&self, places: &[u32]) -> Vec<Arc<Series>> {
+        let named = places.iter().filter_map(|&place| self.table.get(place as usize));
+        named.map(|(series, _)| Arc::clone(series)).collect()
+    }
 }
 
 /// All series of the parts, ascending.

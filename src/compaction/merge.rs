@@ -11,7 +11,6 @@ use super::weave::Loom;
 use crate::error::{Error, Result};
 use crate::fs::Fs;
 use crate::index::Index;
-use crate::model::Series;
 use crate::part::{self, Layout, Part, PartMeta};
 use crate::segment::{Mask, SegmentLimits};
 use crate::store::StoreKind;
@@ -106,9 +105,7 @@ impl Merge<'_> {
         if places.is_empty() {
             return Ok(None);
         }
-        let named = |&place: &u32| self.inputs.table.get(place as usize);
-        let table: Vec<Arc<Series>> =
-            places.iter().filter_map(named).map(|(series, _)| Arc::clone(series)).collect();
+        let table = self.inputs.series_at(&places);
         let identity = Identity {
             id: next_id(),
             rank: self.inputs.rank(),

@@ -7,7 +7,6 @@ use super::merge::{MergeSpec, Pause, check_windows};
 use super::publish::{Identity, all_or_none, publish};
 use crate::aggregate::Partial;
 use crate::error::{Error, Result};
-use crate::model::Series;
 use crate::part::{self, Layout, Part, PartMeta};
 use crate::segment::{Records, SeriesRecords, weave_latest_wins};
 use crate::time::{Tier, TimeRange, Timestamp};
@@ -130,9 +129,7 @@ impl Merge<'_> {
         if places.is_empty() {
             return Ok(None);
         }
-        let named = |&place: &u32| self.inputs.table.get(place as usize);
-        let table: Vec<Arc<Series>> =
-            places.iter().filter_map(named).map(|(series, _)| Arc::clone(series)).collect();
+        let table = self.inputs.series_at(&places);
         let identity = Identity {
             id: next_id(),
             rank: self.inputs.rank(),
