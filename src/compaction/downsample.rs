@@ -125,8 +125,9 @@ impl<'a> Build<'a> {
         chosen.samples.retain(|samples| samples.rank() <= rank);
         chosen.records.retain(|records| {
             let (of, held) = (records.tier(), records.window());
-            // A finer tier knows all. Raw may not: what it no longer has stands in the records.
-            let wanted = of.is_raw() || of == source || patch && source.is_raw() && of == tier;
+            // A finer tier is named where it and those below it know all. Raw may not: what it no
+            // longer has stands in records, the tier's own among them.
+            let wanted = of <= source || source.is_raw() && of <= tier;
             wanted && records.rank() <= rank && held.start < window.end && window.start < held.end
         });
         Ok(Self { tier, window, rank, classes, patch, sources: chosen, policy, spec })

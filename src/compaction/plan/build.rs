@@ -4,7 +4,7 @@ use super::cells::{cell, cells, stretch_ns};
 use super::coverage::Coverage;
 use super::{Plan, Task, meets};
 use crate::retention::{PartView, horizon};
-use crate::time::{Tier, TimeRange};
+use crate::time::{Tier, TimeRange, Timestamp};
 
 /// Stretches that one task builds, at most: what a year of history, brought in at once, is cut
 /// into.
@@ -110,7 +110,9 @@ impl Plan<'_> {
         let end =
             dirty.iter().filter(|piece| meets(**piece, connected)).map(|piece| piece.end).max()?;
         let (window, classes) = self.patched(tier, TimeRange::new(oldest, end.min(connected.end)));
-        let source = self.source_of(tier, window);
+        let source = self.sources_of(tier, window);
+        let source = source.into_iter().find(|finer| self.knows(*finer, window, &classes));
+        let source = source.unwrap_or(Tier::RAW);
         Some(Task::Patch { tier, source, window, rank: self.rank, classes })
     }
 
@@ -219,9 +221,32 @@ impl Plan<'_> {
         self.tiers().any(|(coarser, coverage)| coarser > tier && coverage.touches(window))
     }
 
-    /// The coarsest finer tier that has taken in everything below it in the window; raw where none
-    /// has.
+    /// What the tier is built of: the coarsest finer tier that has taken in everything below it in
+    /// the window; raw where none has.
     fn source_of(&self, tier: Tier, window: TimeRange) -> Tier {
+        self.sources_of(tier, window).first().copied().unwrap_or(Tier::RAW)
+    }
+
+    /// Whether the tier has parts of each class all over the window, as far as any other has:
+    /// otherwise a record may know what is gone there, and is corrected by raw samples.
+    fn knows(&self, tier: Tier, window: TimeRange, classes: &[usize]) -> bool {
+        classes.iter().all(|&class| {
+            let own = self.of_class(class).filter(|part| part.entry.tier == tier);
+            let own = Coverage::of(own.map(|part| (part.entry.window, part.entry.rank)));
+            let mut others = self.of_class(class).filter(|part| part.entry.tier != tier);
+            others.all(|part| {
+                let (first, last) = part.span();
+                let span = TimeRange::new(
+                    first.max(window.start),
+                    Timestamp(last.0.saturating_add(1)).min(window.end),
+                );
+                own.pieces(span).all(|(_, rank)| rank.is_some())
+            })
+        })
+    }
+
+    /// The finer tiers that have taken in everything below them in the window, from coarse to fine.
+    fn sources_of(&self, tier: Tier, window: TimeRange) -> Vec<Tier> {
         let whole = |finer: Tier, coverage: &Coverage| {
             let mut below = self.sources(finer);
             let any = self
@@ -237,10 +262,8 @@ impl Plan<'_> {
             .tiers()
             .rev()
             .filter(|(finer, _)| *finer < tier && tier.nanos() % finer.nanos() == 0);
-        finer
-            .into_iter()
-            .find(|(finer, coverage)| whole(*finer, coverage))
-            .map_or(Tier::RAW, |(finer, _)| finer)
+        let whole = finer.filter(|(finer, coverage)| whole(*finer, coverage));
+        whole.map(|(finer, _)| finer).collect()
     }
 
     /// Bytes of the tier's parts that meet the window.

@@ -47,7 +47,8 @@ pub enum Task {
     Patch {
         /// Which tier.
         tier: Tier,
-        /// From which: raw, or a finer tier that accounts for all of the window.
+        /// From which: a finer tier that accounts for all of the window, or raw together with what
+        /// the tier's own records know.
         source: Tier,
         /// Aligned to the tier's buckets; parts of the tier account for all of it.
         window: TimeRange,
@@ -61,7 +62,8 @@ pub enum Task {
     Downsample {
         /// Which tier.
         tier: Tier,
-        /// From which: raw, or a finer tier that accounts for all of the window.
+        /// From which: a finer tier that has taken in all below it, or raw together with what finer
+        /// tiers know.
         source: Tier,
         /// Aligned to the tier's buckets, disjoint from the windows of the tier's parts.
         window: TimeRange,

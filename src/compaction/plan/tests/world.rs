@@ -208,25 +208,33 @@ impl World {
         found
     }
 
-    /// What the source says of each bucket of the tier.
+    /// What a reader finds of each bucket of the tier in the source and below it; with raw as the
+    /// source, in all finer tiers.
     pub(super) fn fold(&self, source: Tier, tier: Tier) -> BTreeMap<Key, BTreeMap<i64, u64>> {
+        let asked =
+            |finer: &&Tier| if source.is_raw() { **finer < tier } else { **finer <= source };
+        let asked: Vec<Tier> = self.policy.tiers.iter().filter(asked).rev().copied().collect();
+        let asked: Vec<_> = asked.into_iter().map(|tier| (tier, self.coverage(tier))).collect();
+        let holder = |series: usize, time: i64| {
+            let point = TimeRange::new(Timestamp(time), Timestamp(time + 1));
+            asked.iter().find(|(tier, _)| self.holds(*tier, series, point))
+        };
         let mut folded: BTreeMap<Key, BTreeMap<i64, u64>> = BTreeMap::new();
         let mut add = |series: usize, time: i64, rank: u64| {
             let bucket = tier.floor(Timestamp(time)).0;
             folded.entry((series, bucket)).or_default().insert(time, rank);
         };
-        if source.is_raw() {
-            self.raw().into_iter().for_each(|((series, time), rank)| add(series, time, rank));
-        } else {
-            for ((series, _), set) in self.records(source) {
-                set.into_iter().for_each(|(time, rank)| add(series, time, rank));
-            }
-            // A tier without records of a series is not asked for it.
-            for ((series, time), rank) in self.raw() {
-                if !self.holds(source, series, TimeRange::new(Timestamp(time), Timestamp(time + 1)))
-                {
-                    add(series, time, rank);
+        for (finer, _) in &asked {
+            for ((series, bucket), set) in self.records(*finer) {
+                if holder(series, bucket).is_some_and(|(holder, _)| holder == finer) {
+                    set.into_iter().for_each(|(time, rank)| add(series, time, rank));
                 }
+            }
+        }
+        for ((series, time), rank) in self.raw() {
+            let taken_in = holder(series, time).and_then(|(_, held)| Self::covered(held, time));
+            if taken_in.is_none_or(|taken_in| taken_in < rank) {
+                add(series, time, rank);
             }
         }
         folded
@@ -339,18 +347,16 @@ impl World {
                 let new =
                     |key: &Key| within(key) && !corrected.contains(&class_of(&self.policy, key.0));
                 dirty.extend(folded.keys().copied().filter(new));
-                let whole = self.whole;
                 let records = dirty.into_iter().map(|key| {
                     let mut new = folded.remove(&key).unwrap_or_default();
-                    if let Some(old) = old.get(&key)
-                        && !whole
-                    {
-                        // What was dropped below stays known.
-                        for (time, rank) in old {
-                            if !self.deleted(key.0, *time, *rank) {
-                                new.entry(*time).or_insert(*rank);
-                            }
+                    for (time, rank) in old.get(&key).into_iter().flatten() {
+                        let deleted = self.deleted(key.0, *time, *rank);
+                        if source.is_raw() && !deleted {
+                            // What was dropped below stays known.
+                            new.entry(*time).or_insert(*rank);
                         }
+                        let gone = !deleted && !new.contains_key(time);
+                        assert!(!gone, "{task:?} forgets {key:?} {time}");
                     }
                     (key, new)
                 });
