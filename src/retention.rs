@@ -426,6 +426,11 @@ mod tests {
         bytes: u64,
     }
 
+    /// Of the first class, ten bytes.
+    fn shape(coarse: bool, start: i64, length: i64, rank: u64) -> Shape {
+        Shape { coarse, start, length, rank, classes: vec![0], bytes: 10 }
+    }
+
     fn views(shapes: &[Shape]) -> Vec<PartView> {
         let view = |(id, shape): (u64, &Shape)| {
             let tier = Tier::from_nanos(if shape.coarse { COARSE } else { 0 }).unwrap();
@@ -587,14 +592,7 @@ mod tests {
 
     #[test]
     fn a_patch_goes_with_what_it_patches_and_never_alone() {
-        let shape = |start, length, rank| Shape {
-            coarse: true,
-            start,
-            length,
-            rank,
-            classes: vec![0],
-            bytes: 10,
-        };
+        let shape = |start, length, rank| shape(true, start, length, rank);
         // A part of three buckets, a patch of one, the next part, and a patch of that.
         let parts =
             views(&[shape(0, 299, 1), shape(100, 99, 3), shape(300, 299, 2), shape(500, 99, 4)]);
@@ -613,14 +611,7 @@ mod tests {
 
     #[test]
     fn a_correction_outlives_what_it_corrects() {
-        let shape = |start, length, rank| Shape {
-            coarse: false,
-            start,
-            length,
-            rank,
-            classes: vec![0],
-            bytes: 10,
-        };
+        let shape = |start, length, rank| shape(false, start, length, rank);
         let parts = views(&[shape(0, 100, 1), shape(10, 5, 2), shape(200, 10, 3)]);
         let policy = policy([Some(50), None, None, None]);
         assert!(expired(&parts, &policy, Timestamp(100)).is_empty(), "15 is old, but corrects 100");
@@ -635,9 +626,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_runs_ahead_drops_nothing_that_is_kept() {
-        let shape =
-            Shape { coarse: false, start: 0, length: 99, rank: 1, classes: vec![0], bytes: 1 };
-        let parts = views(&[shape]);
+        let parts = views(&[shape(false, 0, 99, 1)]);
         let policy = policy([Some(100), Some(100), Some(100), Some(100)]);
         let newest = parts[0].entry.last;
         let frontier = Timestamp::MAX.min(newest);

@@ -136,13 +136,14 @@ impl<'a> Build<'a> {
     /// The series that hold anything to be written.
     fn members(&self, all: &Sources, series: &[(SeriesId, Arc<Series>)]) -> Result<Vec<Member>> {
         let dirty = self.patch.then(|| Dirty::new(all, &self.sources, self.tier, self.window));
-        let corrected = self.corrected_classes(all, series)?;
+        let corrected =
+            if self.patch { self.corrected_classes(all, series)? } else { BTreeSet::new() };
         let found = series.par_iter().map_init(
             || dirty.as_ref().map(Dirty::finder),
             |finder, (id, series)| {
-                let corrected = corrected.contains(&self.policy.class_of(series));
+                let is_corrected = || corrected.contains(&self.policy.class_of(series));
                 let buckets = match finder {
-                    Some(finder) if corrected => Buckets::These(finder.buckets(*id)?),
+                    Some(finder) if is_corrected() => Buckets::These(finder.buckets(*id)?),
                     _ if self.holds(*id)? => Buckets::All,
                     _ => return Ok(None),
                 };

@@ -157,11 +157,11 @@ impl Maintainer {
     ) -> Result<Option<MaintenanceStep>> {
         let mut report = self.shared.enforce_budget()?;
         if report.dropped.is_empty() {
-            let picture = self.shared.picture_of_all();
-            let going = self.shared.due(&picture);
-            if going.is_empty() {
+            if self.shared.keeps_all() {
                 return Ok(None);
             }
+            let picture = self.shared.picture_of_all();
+            let going = self.shared.due(&picture);
             // What cannot be read goes as it is.
             let picture = Picture { parts: self.shared.workable(picture.parts), ..picture };
             if let Some(task) = plan::last_call(&self.shared.situation(policy, &picture), &going) {

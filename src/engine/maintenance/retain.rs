@@ -79,14 +79,11 @@ impl Shared {
 
     /// What the policy keeps no longer, for its age or its allowance.
     pub(super) fn due(&self, picture: &Picture) -> Vec<Dropped> {
-        if self.keeps_all() {
-            Vec::new()
-        } else {
-            due(&picture.parts, &self.options.policy, picture.frontier)
-        }
+        due(&picture.parts, &self.options.policy, picture.frontier)
     }
 
-    fn keeps_all(&self) -> bool {
+    /// Whether nothing is ever due: then no picture is needed to know.
+    pub(super) fn keeps_all(&self) -> bool {
         let policy = &self.options.policy;
         let mut keeps = policy.rules.iter().map(|rule| &rule.keep).chain([&policy.keep]);
         keeps.all(|keep| *keep == Keep::FOREVER)
