@@ -8,6 +8,7 @@
 //! The semantics are those of Prometheus 3: a range selector `m[5m]` at `t` sees samples of
 //! `t-5m < time <= t`, an instant selector the latest of the lookback before `t`, left open too.
 
+mod confine;
 mod evaluate;
 mod labels;
 mod steps;
