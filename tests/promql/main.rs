@@ -10,4 +10,8 @@
 )]
 
 mod cases;
+mod properties;
 mod script;
+
+/// Aggregations that are folded while their series are read.
+const PUSHED: [&str; 0] = [];

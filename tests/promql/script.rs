@@ -57,7 +57,7 @@ impl Store {
         if times.is_empty() {
             return;
         }
-        let writer = self.engine.writer("test").with_durability(Durability::Buffered);
+        let writer = self.engine.writer("test").with_durability(Durability::Logged);
         let handle =
             writer.series_named(series.name(), series.labels(), &Metadata::default()).unwrap();
         writer.append_column(&handle, times, values).unwrap().wait().unwrap();
