@@ -3,18 +3,24 @@
 use promql_parser::label::{MatchOp, Matcher as Written};
 use promql_parser::parser::{Expr, VectorSelector};
 
-use super::Query;
+use super::{Query, plan};
+use crate::error::{Error, Result};
 use crate::model::Matcher;
 
 impl Query {
     /// This query with one more condition on every selector: the series' label has exactly the
     /// matcher's text as its value, whatever the matcher's operator. No way of writing a query gets
     /// around it, since all that a query reads it reads by selectors.
-    #[must_use]
-    pub fn confined(mut self, to: &Matcher) -> Self {
+    ///
+    /// # Errors
+    /// [`Error::InvalidQuery`] where a selector has too many matchers then.
+    pub fn confined(self, to: &Matcher) -> Result<Self> {
         let condition = Written::new(MatchOp::Equal, to.name(), to.value());
-        confine(&mut self.expression, &condition);
-        self
+        let mut tree = self.tree;
+        confine(&mut tree, &condition);
+        let plan = plan::lower(&tree)
+            .map_err(|reason| Error::InvalidQuery { text: tree.to_string(), reason })?;
+        Ok(Self { tree, plan })
     }
 }
 
@@ -79,10 +85,10 @@ mod tests {
             "{a=\"b\" or tenant=\"z\"}",
         ] {
             let query = Query::parse(text).unwrap();
-            let confined = query.clone().confined(&tenant);
-            let selectors = count(&format!("{:?}", query.expression), "VectorSelector");
+            let confined = query.clone().confined(&tenant).unwrap();
+            let selectors = count(&format!("{:?}", query.tree), "VectorSelector");
             let alternatives = if text.contains("\" or ") { 1 } else { 0 };
-            let conditions = count(&format!("{:?}", confined.expression), r#"x\"y"#);
+            let conditions = count(&format!("{:?}", confined.tree), r#"x\"y"#);
             assert!(selectors > 0);
             assert!(conditions >= selectors + alternatives, "{text}: {conditions} of {selectors}");
         }

@@ -116,7 +116,10 @@ fn write_latencies(out: &mut Vec<u8>, route: &str, counts: &Route) {
 /// The comments above a metric.
 pub(super) fn head(out: &mut Vec<u8>, name: &str, kind: &str, help: &str) {
     // Writing into memory does not fail.
-    let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    if !help.is_empty() {
+        let _ = writeln!(out, "# HELP {name} {help}");
+    }
+    let _ = writeln!(out, "# TYPE {name} {kind}");
 }
 
 fn line(out: &mut Vec<u8>, name: &str, labels: &str, value: impl std::fmt::Display) {

@@ -8,7 +8,7 @@ use super::json::{
 };
 use super::output::Output;
 use super::work::Ask;
-use crate::promql::{self, Labels, Outcome, Query, Steps, Value, is_absent};
+use crate::promql::{self, Labels, Outcome, Query, Steps, Value, ValueType, is_absent};
 use crate::query::Evidence;
 use crate::time::{Timestamp, duration_nanos};
 
@@ -18,7 +18,7 @@ const POINTS_MAX: i64 = 11_000;
 /// One time.
 pub(super) fn instant(ask: &Ask, out: &mut Output) -> Result<(), Failure> {
     let time = ask.parameters.time("time", ask.app.engine.now())?;
-    let mut evaluated = Evaluated::of(ask, Steps::at(time))?;
+    let mut evaluated = Evaluated::of(ask, Steps::at(time), false)?;
     let data = &mut out.bytes;
     match &evaluated.outcome.value {
         Value::Scalar(values) => {
@@ -65,7 +65,7 @@ pub(super) fn instant(ask: &Ask, out: &mut Output) -> Result<(), Failure> {
 
 /// Many times.
 pub(super) fn range(ask: &Ask, out: &mut Output) -> Result<(), Failure> {
-    let mut evaluated = Evaluated::of(ask, steps(ask)?)?;
+    let mut evaluated = Evaluated::of(ask, steps(ask)?, true)?;
     let steps = evaluated.outcome.steps;
     begin(&mut out.bytes, "matrix");
     out.bytes.push(b'[');
@@ -85,8 +85,8 @@ pub(super) fn range(ask: &Ask, out: &mut Output) -> Result<(), Failure> {
             }
             evaluated.truncated = columns.len() > evaluated.limit;
         }
-        Value::Text(_) => return Err(not_over_time("string")),
-        Value::Matrix(_) => return Err(not_over_time("range vector")),
+        // Refused before they were evaluated.
+        Value::Text(_) | Value::Matrix(_) => {}
     }
     out.bytes.push(b']');
     evaluated.end(ask, &mut out.bytes);
@@ -169,11 +169,17 @@ struct Evaluated {
 }
 
 impl Evaluated {
-    fn of(ask: &Ask, steps: Steps) -> Result<Self, Failure> {
+    fn of(ask: &Ask, steps: Steps, over_time: bool) -> Result<Self, Failure> {
         let limit = ask.parameters.limit("limit")?;
         let mut query = parse(ask)?;
+        match query.value_type() {
+            ValueType::Scalar | ValueType::Vector => {}
+            ValueType::Text if over_time => return Err(not_over_time("string")),
+            ValueType::Matrix if over_time => return Err(not_over_time("range vector")),
+            ValueType::Text | ValueType::Matrix => {}
+        }
         if let Some(tenant) = ask.caller.tenant() {
-            query = query.confined(tenant);
+            query = query.confined(tenant)?;
         }
         let lookback = ask.parameters.length("lookback_delta")?;
         let options = promql::Options {

@@ -1,0 +1,23 @@
+//! Each file of `cases/` is a script of one subject.
+
+use super::script::run;
+
+macro_rules! cases {
+    ($($name:ident)*) => {
+        $(
+            #[test]
+            fn $name() {
+                run(include_str!(concat!("cases/", stringify!($name), ".test")));
+            }
+        )*
+    };
+}
+
+cases! {
+    at_modifier
+    lookback
+    offset
+    over_time
+    rates
+    subqueries
+}
