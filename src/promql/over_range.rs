@@ -44,7 +44,7 @@ pub(super) fn columns(
 }
 
 /// The column of one series, if it has any value.
-pub(super) fn series_column(
+fn series_column(
     evaluation: &Evaluation<'_>,
     call: &RangeCall,
     found: select::Found<'_, '_, '_>,
@@ -63,7 +63,7 @@ pub(super) fn series_column(
     Ok(column)
 }
 
-fn series_labels(series: &Arc<Series>, named: bool) -> Labels {
+pub(super) fn series_labels(series: &Arc<Series>, named: bool) -> Labels {
     if named { Labels::from(&**series) } else { Labels::from_sorted(series.labels()) }
 }
 

@@ -14,9 +14,11 @@ macro_rules! cases {
 }
 
 cases! {
+    aggregations
     at_modifier
     lookback
     offset
+    operators
     over_time
     rates
     subqueries
