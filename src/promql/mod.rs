@@ -8,9 +8,13 @@
 //! The semantics are those of Prometheus 3: a range selector `m[5m]` at `t` sees samples of
 //! `t-5m < time <= t`, an instant selector the latest of the lookback before `t`, left open too.
 
+mod aggregate;
+mod binary;
 mod budget;
 mod evaluate;
+mod functions;
 mod labels;
+mod matching;
 mod notes;
 mod operate;
 mod over_range;
