@@ -233,8 +233,10 @@ fn rank_of(bound: f64, buckets: &[Bucket]) -> Option<f64> {
             return Some(rank);
         }
         if bucket.bound > bound {
-            let share = (bound - start) / (bucket.bound - start);
-            return Some(rank + (bucket.count - rank) * share);
+            if start == f64::NEG_INFINITY {
+                return Some(bucket.count);
+            }
+            return Some(rank + (bucket.count - rank) * (bound - start) / (bucket.bound - start));
         }
         (start, rank) = (bucket.bound, bucket.count);
     }
