@@ -348,3 +348,6 @@ pub(super) fn set(
     // A series of the right side may go on where the same of the left has no value.
     merge_same(kept.into_iter().chain(filtered).collect())
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,7 @@ mod aggregate;
 mod binary;
 mod budget;
 mod evaluate;
+mod functions;
 mod labels;
 mod matching;
 mod notes;

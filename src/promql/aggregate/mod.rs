@@ -54,3 +54,6 @@ impl Grouping {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;
