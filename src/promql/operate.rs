@@ -3,30 +3,36 @@
 
 use super::aggregate::{self, AggregateOp, Groups};
 use super::binary::{self, Side};
-use super::budget::value_bytes;
+use super::budget::{value_bytes, values_bytes};
 use super::evaluate::Evaluation;
+use super::functions::Function;
 use super::matching;
 use super::plan::{Aggregate, Binary, Node, Operator};
 use super::pushdown;
 use super::steps::Steps;
-use super::value::{Column, Value, ValueType};
+use super::value::{Column, Value};
 use crate::error::{Error, Result};
 use crate::query::FOLD_SERIES;
 
-#[derive(Debug, Clone)]
-pub(super) enum Function {}
-
-impl Function {
-    pub(super) fn value_type(&self) -> ValueType {
-        match *self {}
+/// # Errors
+/// Those of the arguments, and of the function.
+pub(super) fn call(
+    evaluation: &Evaluation<'_>,
+    function: &Function,
+    arguments: &[Node],
+    steps: Steps,
+) -> Result<Value> {
+    let arguments = arguments.iter().map(|argument| evaluation.node(argument, steps));
+    let arguments: Vec<Value> = arguments.collect::<Result<_>>()?;
+    let mut bytes: u64 = arguments.iter().map(value_bytes).sum();
+    if arguments.is_empty() {
+        // A scalar, the only thing made of nothing.
+        evaluation.budget.reserve(values_bytes(steps.len()))?;
+        bytes = values_bytes(steps.len());
     }
-    pub(super) fn depends_on_step(&self) -> bool {
-        match *self {}
-    }
-}
-
-pub(super) fn call(_: &Evaluation<'_>, function: &Function, _: &[Node], _: Steps) -> Result<Value> {
-    match *function {}
+    let check = || evaluation.budget.check();
+    let value = function.call(arguments, steps, &evaluation.notes, &check)?;
+    evaluation.replace(bytes, value)
 }
 
 /// Whether a node's series of an instant query come in an order of their own.
@@ -35,6 +41,7 @@ pub(super) fn orders(node: &Node) -> bool {
         Node::Aggregate(aggregate) => {
             matches!(aggregate.op, AggregateOp::TopK | AggregateOp::BottomK)
         }
+        Node::Call(function, _) => function.orders(),
         Node::Once(inner) => orders(inner),
         _ => false,
     }
@@ -58,7 +65,7 @@ pub(super) fn aggregate(
     let mut scalars = || -> Result<Vec<f64>> {
         let parameter = node.parameter.as_deref().unwrap_or(&Node::Number(f64::NAN));
         let values = evaluation.scalar_node(parameter, steps)?;
-        bytes += super::budget::values_bytes(values.len());
+        bytes += values_bytes(values.len());
         Ok(values)
     };
     let grouping = &node.grouping;

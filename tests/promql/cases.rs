@@ -16,6 +16,7 @@ macro_rules! cases {
 cases! {
     aggregations
     at_modifier
+    functions
     lookback
     offset
     operators

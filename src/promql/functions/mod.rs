@@ -11,6 +11,7 @@ mod math;
 use super::evaluate::without_names;
 use super::labels::Labels;
 use super::notes::Notes;
+use super::range::seconds;
 use super::steps::Steps;
 use super::value::{ABSENT, Column, Value, ValueType, is_absent};
 use crate::error::{Error, Result};
@@ -150,7 +151,7 @@ impl Function {
             (Self::Timestamp, []) => each(&mut columns, |values| {
                 for (value, time) in values.iter_mut().zip(steps.iter()) {
                     if !is_absent(*value) {
-                        *value = time.0 as f64 / 1e9;
+                        *value = seconds(time.0);
                     }
                 }
             }),
@@ -215,7 +216,7 @@ fn only(columns: &[Column], steps: usize) -> Vec<f64> {
 }
 
 /// 1 where no series has a value.
-fn absent(columns: &[Column], labels: &Labels, steps: usize) -> Vec<Column> {
+pub(super) fn absent(columns: &[Column], labels: &Labels, steps: usize) -> Vec<Column> {
     let mut values = vec![1.0; steps];
     for column in columns {
         for (value, found) in values.iter_mut().zip(&column.values) {

@@ -16,9 +16,9 @@ pub(super) use text::{SyntaxTree, parse};
 
 use super::aggregate::{AggregateOp, Grouping};
 use super::binary::BinaryOp;
+use super::functions::Function;
 use super::labels::Labels;
 use super::matching::{Matching, SetOp};
-use super::operate::Function;
 use super::range::RangeFunction;
 use super::value::ValueType;
 use crate::model::Selector;

@@ -133,11 +133,3 @@ pub(super) fn grouping(parsed: Option<&LabelModifier>) -> Grouping {
     };
     Grouping { without, labels }
 }
-
-/// A call of a function that is none of ranges.
-///
-/// # Errors
-/// Where there is no such function.
-pub(super) fn call(name: &str, _arguments: Vec<Node>) -> Result<Node, String> {
-    Err(format!("function {name:?} is not supported"))
-}
