@@ -8,14 +8,19 @@
 //! The semantics are those of Prometheus 3: a range selector `m[5m]` at `t` sees samples of
 //! `t-5m < time <= t`, an instant selector the latest of the lookback before `t`, left open too.
 
+mod aggregate;
+mod binary;
 mod budget;
 mod confine;
 mod evaluate;
+mod functions;
 mod labels;
+mod matching;
 mod notes;
 mod operate;
 mod over_range;
 mod plan;
+mod pushdown;
 mod range;
 mod select;
 mod steps;

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use super::budget::{labels_bytes, values_bytes};
 use super::evaluate::{Evaluation, same_labels};
+use super::functions;
 use super::labels::Labels;
 use super::plan::{OverRange, RangeSource, Subquery};
 use super::range::{RangeCall, RangeFunction, Samples};
 use super::select::{self, SampleRoom};
 use super::steps::Steps;
-use super::value::{ABSENT, Column, Run, is_absent};
+use super::value::{Column, Run, is_absent};
 use crate::error::Result;
 use crate::model::{METRIC_NAME_LABEL, Series};
 use crate::time::{Timestamp, duration_nanos};
@@ -44,7 +45,7 @@ pub(super) fn columns(
 }
 
 /// The column of one series, if it has any value.
-pub(super) fn series_column(
+fn series_column(
     evaluation: &Evaluation<'_>,
     call: &RangeCall,
     found: select::Found<'_, '_, '_>,
@@ -63,7 +64,7 @@ pub(super) fn series_column(
     Ok(column)
 }
 
-fn series_labels(series: &Arc<Series>, named: bool) -> Labels {
+pub(super) fn series_labels(series: &Arc<Series>, named: bool) -> Labels {
     if named { Labels::from(&**series) } else { Labels::from_sorted(series.labels()) }
 }
 
@@ -108,23 +109,10 @@ pub(super) fn absent(
     steps: Steps,
 ) -> Result<Vec<Column>> {
     let found = columns(evaluation, present, steps)?;
-    let column = evaluation.column(
-        steps.len(),
-        || labels.clone(),
-        |values| {
-            values.resize(steps.len(), 1.0);
-            for column in &found {
-                for (value, there) in values.iter_mut().zip(&column.values) {
-                    if !is_absent(*there) {
-                        *value = ABSENT;
-                    }
-                }
-            }
-            Ok(())
-        },
-    )?;
+    evaluation.budget.reserve(values_bytes(steps.len()) + labels_bytes(labels))?;
+    let column = functions::absent(&found, labels, steps.len());
     release_columns(evaluation, &found);
-    Ok(column.into_iter().collect())
+    Ok(column)
 }
 
 fn release_columns(evaluation: &Evaluation<'_>, columns: &[Column]) {

@@ -83,7 +83,7 @@ pub(super) fn fold<S: Send>(
 
 /// Appends the latest sample that each look sees, [`ABSENT`] where there is none or it is a stale
 /// marker.
-fn latest_of(
+pub(super) fn latest_of(
     runs: SeriesRuns<'_, '_>,
     (reach, lookback): (Reach, i64),
     taken: Taken,

@@ -14,9 +14,12 @@ macro_rules! cases {
 }
 
 cases! {
+    aggregations
     at_modifier
+    functions
     lookback
     offset
+    operators
     over_time
     rates
     subqueries

@@ -89,6 +89,14 @@ fn store(data: &Data, threads: usize, frozen: bool) -> Store {
     store
 }
 
+/// The expression's inner part in an operator that changes nothing, so that it is not folded while
+/// it is read.
+fn materialized(text: &str) -> String {
+    let (head, inner) = text.rsplit_once(" (").or_else(|| text.split_once('(')).unwrap();
+    let inner = inner.strip_suffix(')').unwrap();
+    format!("{head}({inner} and {inner})")
+}
+
 /// Labels with the bits of their values, absent ones left out.
 fn bits(value: Value, from: usize) -> Vec<(Labels, usize, u64)> {
     let Value::Vector(columns) = value else { panic!("{value:?}") };
@@ -127,6 +135,22 @@ proptest! {
             }
             instants.sort();
             prop_assert_eq!(whole, instants, "{}", text);
+        }
+    }
+
+    #[test]
+    fn folding_while_reading_is_folding_what_was_read(data in data(), step in 1_i64..40) {
+        let store = store(&data, 2, false);
+        for text in super::PUSHED {
+            let folded = bits(store.ask(text, steps(3, step)).unwrap().value, 0);
+            let apart = bits(store.ask(&materialized(text), steps(3, step)).unwrap().value, 0);
+            prop_assert_eq!(folded.len(), apart.len(), "{}", text);
+            for (a, b) in folded.iter().zip(&apart) {
+                let (x, y) = (f64::from_bits(a.2), f64::from_bits(b.2));
+                let close = x == y || (x - y).abs() <= 1e-9 * (1.0 + x.abs().max(y.abs()));
+                prop_assert_eq!((&a.0, a.1), (&b.0, b.1), "{}", text);
+                prop_assert!(close || x.is_nan() && y.is_nan(), "{}: {} {}", text, x, y);
+            }
         }
     }
 

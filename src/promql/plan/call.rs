@@ -1,10 +1,12 @@
 //! Calls: which function is meant, and whether its arguments fit.
 
+use promql_parser::parser::value::ValueType as Parsed;
 use promql_parser::parser::{Call, Expr, VectorSelector};
 
 use super::lower::{Lowering, expect};
-use super::{Node, OverRange, RangeSource, Ranged, operators};
+use super::{Node, OverRange, RangeSource, Ranged};
 use crate::model::{METRIC_NAME_LABEL, MatchOp, Selector};
+use crate::promql::functions::Function;
 use crate::promql::labels::Labels;
 use crate::promql::range::RangeFunction;
 use crate::promql::value::ValueType;
@@ -28,10 +30,41 @@ pub(super) fn lower(lowering: &mut Lowering, parsed: &Call) -> Result<Node, Stri
     }
     let arguments = parsed.args.args.iter().map(|argument| lowering.node(argument));
     let arguments: Vec<Node> = arguments.collect::<Result<_, _>>()?;
-    match RangeFunction::named(name) {
-        Some(function) => over_range(name, function, arguments),
-        None => operators::call(name, arguments),
+    if let Some(function) = RangeFunction::named(name) {
+        return over_range(name, function, arguments);
     }
+    let Some(function) = Function::named(name) else {
+        return Err(format!("function {name:?} is experimental and not supported"));
+    };
+    of_vectors(parsed, function, arguments)
+}
+
+fn of_vectors(parsed: &Call, function: Function, mut arguments: Vec<Node>) -> Result<Node, String> {
+    let context = format!("call to function {:?}", parsed.func.name);
+    let types = &parsed.func.arg_types;
+    for (argument, wanted) in
+        arguments.iter().zip(types.iter().chain(types.iter().last().into_iter().cycle()))
+    {
+        let wanted = match wanted {
+            Parsed::Scalar => ValueType::Scalar,
+            Parsed::String => ValueType::Text,
+            Parsed::Vector => ValueType::Vector,
+            Parsed::Matrix => ValueType::Matrix,
+        };
+        expect(argument, wanted, &context)?;
+    }
+    let function = match (function, parsed.args.args.as_slice(), arguments.as_slice()) {
+        (Function::Absent(_), [plain], [Node::Latest(selection)])
+            if matches!(**plain, Expr::VectorSelector(_)) =>
+        {
+            Function::Absent(labels_of_absent(&selection.selector))
+        }
+        (function, ..) => function,
+    };
+    if arguments.is_empty() && matches!(function, Function::Date(_)) {
+        arguments.push(Node::Call(Function::Vector, vec![Node::Time]));
+    }
+    Ok(Node::Call(function, arguments))
 }
 
 /// A selector in any number of brackets.

@@ -64,9 +64,13 @@ impl Lowering {
     }
 
     fn aggregate(&mut self, parsed: &AggregateExpr) -> Result<Node, String> {
-        let op = operators::aggregate(&parsed.op)?;
-        let parameter = parsed.param.as_deref().map(|parameter| self.node(parameter));
-        let parameter = parameter.transpose()?.map(Box::new);
+        let op = operators::aggregate_op(parsed.op)?;
+        let parameter = parsed.param.as_deref().map(|parameter| {
+            let parameter = self.node(parameter)?;
+            expect(&parameter, operators::parameter_type(op), "aggregation parameter")?;
+            Ok::<_, String>(Box::new(parameter))
+        });
+        let parameter = parameter.transpose()?;
         let inner = Box::new(self.node(&parsed.expr)?);
         expect(&inner, ValueType::Vector, "aggregation expression")?;
         let grouping = operators::grouping(parsed.modifier.as_ref());

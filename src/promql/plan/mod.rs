@@ -14,8 +14,11 @@ pub(super) use lower::lower;
 pub(super) use moment::{Moment, Pin, Reach};
 pub(super) use text::{SyntaxTree, parse};
 
+use super::aggregate::{AggregateOp, Grouping};
+use super::binary::BinaryOp;
+use super::functions::Function;
 use super::labels::Labels;
-use super::operate::{AggregateOp, BinaryOp, Function, Grouping, Matching};
+use super::matching::{Matching, SetOp};
 use super::range::RangeFunction;
 use super::value::ValueType;
 use crate::model::Selector;
@@ -104,11 +107,17 @@ pub(super) struct Aggregate {
     pub(super) inner: Box<Node>,
 }
 
+/// What stands between two operands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Operator {
+    Number(BinaryOp),
+    Set(SetOp),
+}
+
 /// `x op y`.
 #[derive(Debug, Clone)]
 pub(super) struct Binary {
-    pub(super) op: BinaryOp,
-    pub(super) returns_bool: bool,
+    pub(super) op: Operator,
     pub(super) matching: Matching,
     pub(super) left: Node,
     pub(super) right: Node,

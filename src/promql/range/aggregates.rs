@@ -6,6 +6,7 @@ use super::RangeFunction;
 use super::kahan::Kahan;
 use super::windows::{Window, Windows, seconds};
 use crate::error::Result;
+use crate::promql::aggregate::quantile_of;
 use crate::promql::value::ABSENT;
 
 /// The functions that look at each window by itself.
@@ -135,27 +136,13 @@ pub(super) fn quantiles(
     windows.each(out, |window| quantile(phi(window.step), window.values, &mut sorted))
 }
 
-/// The quantile between the two values beside its rank, NaN counted as the smallest; as
-/// `quantile` of Prometheus. `sorted` is room to work in.
+/// The quantile, NaN counted as the smallest value. `sorted` is room to work in.
 fn quantile(phi: f64, values: &[f64], sorted: &mut Vec<f64>) -> f64 {
-    if values.is_empty() || phi.is_nan() {
-        return f64::NAN;
-    }
-    if phi < 0.0 {
-        return f64::NEG_INFINITY;
-    }
-    if phi > 1.0 {
-        return f64::INFINITY;
-    }
     sorted.clear();
     sorted.extend_from_slice(values);
     let order = |a: &f64, b: &f64| a.partial_cmp(b).unwrap_or_else(|| b.is_nan().cmp(&a.is_nan()));
     sorted.sort_unstable_by(order);
-    let rank = phi * (values.len() - 1) as f64;
-    let (low, weight) = (rank.floor(), rank - rank.floor());
-    let at = |rank: f64| sorted.get((rank as usize).min(values.len() - 1)).copied();
-    let (below, above) = (at(low.max(0.0)), at(low + 1.0));
-    below.zip(above).map_or(f64::NAN, |(below, above)| below * (1.0 - weight) + above * weight)
+    quantile_of(phi, |at| sorted.get(at).copied().unwrap_or(f64::NAN), sorted.len())
 }
 
 /// The median of the distances from the median.

@@ -36,11 +36,6 @@ impl<'a> Windows<'a> {
         Self { samples, reach: call.reach, range: call.range, budget }
     }
 
-    /// How many windows there are.
-    pub(super) fn len(&self) -> usize {
-        self.reach.steps.len()
-    }
-
     /// Appends what `value` says of each window, and `absent` for the empty ones.
     ///
     /// # Errors
