@@ -45,8 +45,9 @@ def encode_labels(labels):
     )
 
 
-def encode_sample(milliseconds, value):
-    return delimited(2, b"\x09" + struct.pack("<d", value) + b"\x10" + varint(milliseconds))
+def encode_sample(time, value):
+    """A `Sample` message; its time is the varint of milliseconds, which many samples share."""
+    return bytes((0x12, 10 + len(time), 0x09)) + struct.pack("<d", value) + b"\x10" + time
 
 
 def snappy(raw):
@@ -78,6 +79,6 @@ def batches(all_series, stride_ms):
                 places[i] += 1
             if places[i] > start:
                 samples = series.samples[start : places[i]]
-                messages.append(heads[i] + b"".join(encode_sample(*sample) for sample in samples))
+                messages.append(heads[i] + b"".join(encode_sample(varint(t), v) for t, v in samples))
         if messages:
             yield body(messages)

@@ -128,9 +128,9 @@ storage: {tsdb: {out_of_order_time_window: 1d}}
 
 
 @contextlib.contextmanager
-def prometheus(directory, program="prometheus", config=PROMETHEUS_CONFIG):
+def prometheus(directory, program="prometheus", config=PROMETHEUS_CONFIG, port=None):
     directory = fresh(directory)
-    port = free_port()
+    port = port or free_port()
     (directory / "prometheus.yml").write_text(config)
     command = [
         program,
