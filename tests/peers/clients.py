@@ -56,7 +56,7 @@ print(json.dumps([
     by_text(client.get_current_metric_value("walk", {{"tier": "1"}}, params=moment)),
     by_text(client.custom_query("max by (zone) (walk)", params=moment)),
     by_text(client.custom_query_range("flip", begin, end, "60s")),
-    by_text(client.get_metric_range_data("line", {{"slope": "up"}}, begin, end, datetime.timedelta(hours=1))),
+    by_text(client.get_metric_range_data("line", {{"slope": "up"}}, begin, end, datetime.timedelta(minutes=10))),
     client.get_metric_aggregation("max(node_load1)", ["max", "min"], begin, end, "60"),
 ], indent=1))
 """
@@ -82,7 +82,7 @@ READ = (
     'sum by (mode) (node_cpu_seconds_total{cpu!="1"})',
     "rate(reset_total[5m])",
     'count_over_time({__name__=~"flip|line",kind!~"f.*"}[3m])',
-    "early",
+    "early offset 10m",
     "odd",
 )
 
