@@ -53,7 +53,7 @@ class Expression:
     def asked_of(self, server):
         """The expression in the words of the Prometheus that the server says it is."""
         old, _, new = self.text.partition(" -> ")
-        return new if new and server.major >= 3 else old
+        return new if new and server.is_new else old
 
     def requests(self):
         for second in INSTANTS:
@@ -106,7 +106,7 @@ def main():
     with contextlib.ExitStack() as stack:
         a, b = both(arguments, stack)
         for server in (a, b):
-            server.major = major(server)
+            server.is_new = speaks_prometheus_3(server)
         load(a, b)
         return report(arguments, a, b, list(failures(a, b, asked)), len(asked))
 
@@ -141,10 +141,10 @@ def both(arguments, stack):
             yield stack.enter_context(start[kind](directory / side))
 
 
-def major(server):
-    """Which Prometheus' API the server says it speaks: the first number of its version."""
-    _, answer = servers.answer(server.get("/api/v1/status/buildinfo"))
-    return int(answer.get("data", {}).get("version", "2").partition(".")[0])
+def speaks_prometheus_3(server):
+    """Whether the server reads a name within the braces, in quotes, as Prometheus 2 does not."""
+    _, answer = servers.answer(server.get(QUERY_PATH, {"query": '{"a name"}'}))
+    return answer.get("status") == "success"
 
 
 def load(*targets):
