@@ -48,7 +48,7 @@ class Expression:
         self.empty = "[empty]" in marks
         self.refused = group.startswith("errors")
         # A range's series stand in the order of their labels, whatever the expression says.
-        self.ordered = re.match(r"(sort|sort_desc|topk|bottomk)\b", self.text) is not None and not self.ties
+        self.ordered = not self.ties and is_call(self.text, ("sort", "sort_desc", "topk", "bottomk"))
 
     def asked_of(self, server):
         """The expression in the words of the Prometheus that the server says it is."""
@@ -60,6 +60,17 @@ class Expression:
             yield QUERY_PATH, {"time": moment(second)}
         for start, end, step in RANGES:
             yield RANGE_PATH, {"start": moment(start), "end": moment(end), "step": str(step)}
+
+
+def is_call(text, names):
+    """Whether the text is a call of one of the names from its beginning to its end."""
+    name, _, rest = text.partition("(")
+    depth = 1
+    for i, character in enumerate(rest):
+        depth += {"(": 1, ")": -1}.get(character, 0)
+        if depth == 0:
+            return name in names and i == len(rest) - 1
+    return False
 
 
 class Request:
