@@ -66,6 +66,12 @@ impl Query {
         Ok(Self { tree, plan })
     }
 
+    /// The plan for people: one line a node, from the outside in; operands stand below, further in.
+    #[must_use]
+    pub fn plan(&self) -> String {
+        self.plan.outline()
+    }
+
     /// What it evaluates to.
     #[must_use]
     pub fn value_type(&self) -> ValueType {

@@ -8,6 +8,7 @@ mod invariant;
 mod lower;
 mod moment;
 mod operators;
+mod outline;
 mod text;
 
 pub(super) use lower::lower;
