@@ -85,7 +85,7 @@ mod tests {
         ] {
             let query = Query::parse(text).unwrap();
             let confined = query.clone().confined(&tenant).unwrap();
-            let selectors = count(&format!("{:?}", query.tree), "VectorSelector");
+            let selectors = count(&format!("{:?}", query.tree), "Matchers {");
             let conditions = count(&format!("{:?}", confined.tree), r#"x\"y"#);
             assert!(selectors > 0);
             assert!(conditions == selectors, "{text}: {conditions} of {selectors}");
