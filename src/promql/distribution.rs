@@ -56,7 +56,7 @@ pub(super) fn evaluate(
             let first = column.values.first().copied().unwrap_or(ABSENT);
             column.values.resize(steps.len(), first);
         }
-    } else if reach.step() == summing.range && phis.windows(2).all(|phis| same(phis)) {
+    } else if reach.step() == summing.range && phis.windows(2).all(same) {
         summing.windows(evaluation, reach, 0..steps.len(), &mut columns)?;
     } else {
         for step in 0..steps.len() {

@@ -11,7 +11,7 @@ use super::labels::Labels;
 use crate::model::METRIC_NAME_LABEL;
 
 pub(super) use groups::Groups;
-pub(super) use rank::{count_values, quantile, ranked};
+pub(super) use rank::{count_values, quantile, quantile_of, ranked};
 
 /// An aggregator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

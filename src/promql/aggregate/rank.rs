@@ -111,7 +111,7 @@ pub(in crate::promql) fn ranked(
 
 /// The quantile of sorted values: NaN of none, `±Inf` outside of 0 to 1; between two values in
 /// proportion, as Prometheus' `quantile`.
-fn quantile_of(phi: f64, sorted: impl Fn(usize) -> f64, len: usize) -> f64 {
+pub(in crate::promql) fn quantile_of(phi: f64, sorted: impl Fn(usize) -> f64, len: usize) -> f64 {
     if len == 0 || phi.is_nan() {
         return f64::NAN;
     }
