@@ -460,6 +460,12 @@ impl Engine {
         snapshot::snapshot(&*self.shared.fs, &source, dir.as_ref(), options, progress)
     }
 
+    /// Runs what is parallel on the engine's own threads.
+    #[cfg(feature = "server")]
+    pub(crate) fn install<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        self.shared.pool.install(work)
+    }
+
     fn opened_read_only(&self) -> bool {
         matches!(self.read_only_cause(), Some(ReadOnlyCause::Opened))
     }

@@ -10,6 +10,8 @@
 )]
 
 mod cases;
+mod distributions;
+mod limits;
 mod properties;
 mod script;
 

@@ -14,7 +14,7 @@ const TEXT_BYTES_MAX: usize = 256 * 1024;
 /// Most brackets within each other.
 const NESTING_MAX: usize = 100;
 /// Most operators: each may nest the tree by one.
-const OPERATORS_MAX: usize = 500;
+const OPERATORS_MAX: usize = 250;
 /// Longest duration, seconds: a hundred years and some.
 const SECONDS_MAX: f64 = 4e9;
 
