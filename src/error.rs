@@ -163,6 +163,20 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// A PromQL query does not parse, or its types do not fit.
+    #[error("query {text:?}: {reason}")]
+    InvalidQuery {
+        /// The query.
+        text: String,
+        /// What is wrong with it, and where if that is known.
+        reason: String,
+    },
+    /// A query could not be evaluated over the data that is there.
+    #[error("{reason}")]
+    Evaluation {
+        /// Why.
+        reason: String,
+    },
     /// A request or batch contradicts itself.
     #[error("{what}: {reason}")]
     InvalidArgument {
@@ -246,6 +260,8 @@ impl Error {
             Self::Closed | Self::Panicked { .. } => ErrorKind::Closed,
             Self::InvalidName { .. }
             | Self::InvalidSelector { .. }
+            | Self::InvalidQuery { .. }
+            | Self::Evaluation { .. }
             | Self::InvalidArgument { .. }
             | Self::InvalidOption { .. } => ErrorKind::Invalid,
             Self::Limit { .. } | Self::Deadline { .. } | Self::Cancelled => ErrorKind::Limit,

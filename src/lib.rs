@@ -44,6 +44,9 @@ pub mod engine;
 
 pub use engine::{Engine, Writer};
 
+#[cfg(feature = "promql")]
+pub mod promql;
+
 #[cfg(feature = "text")]
 pub mod integration;
 

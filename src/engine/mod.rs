@@ -72,7 +72,10 @@ use crate::error::{Error, ReadOnlyCause, Result};
 use crate::fs::{Fs, FsLock, RealFs};
 use crate::model::{Metadata, Selector, Series, SeriesId};
 use crate::options::{Maintenance, Options};
-use crate::query::{self, Answer, Function, GroupKey, Loss, Request, SampleRequest, SeriesSamples};
+use crate::query::{
+    self, Answer, Evidence, Function, GroupKey, Loss, Request, SampleRequest, SeriesRuns,
+    SeriesSamples,
+};
 use crate::segment::Sources;
 use crate::time::{Clock, SystemClock, TimeRange, Timestamp};
 use crate::wal;
@@ -343,6 +346,25 @@ impl Engine {
         let series = self.select(selector);
         let sources = self.shared.live.view().sources();
         query::for_each_run(request, &series, &sources, visit)
+    }
+
+    /// Folds the raw samples of every series that the selector names in ways of the caller's own,
+    /// in parallel: `begin` makes the state of one task, `fold` takes in one series after another,
+    /// ascending by series, at most [`query::FOLD_SERIES`] of them. Returns the states in the order
+    /// of the series: the same for every number of threads.
+    ///
+    /// # Errors
+    /// As [`samples`](Self::samples), and what `fold` returns.
+    pub fn fold_series<S: Send>(
+        &self,
+        selector: &Selector,
+        request: &SampleRequest,
+        begin: impl Fn() -> S + Sync + Send,
+        fold: impl Fn(&mut S, &Arc<Series>, SeriesRuns<'_, '_>) -> Result<()> + Sync + Send,
+    ) -> Result<(Vec<S>, Evidence)> {
+        let series = self.select(selector);
+        let sources = self.shared.live.view().sources();
+        self.shared.pool.install(|| query::fold_series(request, &series, &sources, begin, fold))
     }
 
     /// Answers a windowed aggregation over the series that the selector names, in parallel, from

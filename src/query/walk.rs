@@ -116,6 +116,32 @@ impl<'a> Walker<'a> {
         Ok(())
     }
 
+    /// Hands over the raw samples of a range, stale markers among them, run by run.
+    pub(crate) fn samples(
+        &mut self,
+        series: SeriesId,
+        range: TimeRange,
+        mut visit: impl FnMut(&[i64], &[f64]) -> Result<()>,
+    ) -> Result<()> {
+        let (plan, fresh) = self.planner.plan(series)?;
+        if fresh {
+            self.tally.planned(&plan);
+        }
+        self.reader.locate(series, range, &mut self.located)?;
+        for run in runs(&self.located) {
+            for (_, timestamps, values) in self.reader.read(run, range)?.windows() {
+                visit(timestamps, values)?;
+            }
+        }
+        if self.inputs.tiers.is_empty() {
+            return Ok(());
+        }
+        self.spans.clear();
+        let spans = self.located.iter().map(|Located { chunk, .. }| (chunk.first.0, chunk.last.0));
+        self.spans.extend(spans);
+        self.find_gaps(series, range)
+    }
+
     /// Hands over what a range holds of raw samples and of recorded distributions.
     fn raw(&mut self, series: SeriesId, range: TimeRange, sink: &mut impl Sink) -> Result<()> {
         self.spans.clear();

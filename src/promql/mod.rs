@@ -1,0 +1,105 @@
+//! PromQL: an expression becomes a plan, the plan a value.
+//!
+//! Owns: what Prometheus' language means (lookback, staleness, extrapolation, matching, every
+//! function and aggregator over floats), and its evaluation by columns: a series' values at all
+//! steps stand side by side. Does not own: the text's grammar (`promql-parser`), reading samples
+//! ([`Engine`]), or any protocol (`server`).
+//!
+//! The semantics are those of Prometheus 3: a range selector `m[5m]` at `t` sees samples of
+//! `t-5m < time <= t`, an instant selector the latest of the lookback before `t`, left open too.
+
+mod evaluate;
+mod labels;
+mod steps;
+mod value;
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+pub use evaluate::evaluate;
+pub use labels::Labels;
+pub use steps::Steps;
+pub use value::{ABSENT, Column, Outcome, Run, Value, is_absent};
+
+use crate::error::{Error, Result};
+use crate::query::{CancelToken, Limits};
+
+/// How far an instant selector looks back for a sample, as Prometheus does.
+pub const LOOKBACK: Duration = Duration::from_secs(300);
+
+/// A query that parsed and type-checked.
+///
+/// ```
+/// # use icecore::promql::Query;
+/// let query = Query::parse("sum by(job)(rate(http_requests_total[5m]))")?;
+/// assert_eq!(query.to_string(), "sum by (job) (rate(http_requests_total[5m]))");
+/// # Ok::<(), icecore::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Query {
+    expression: promql_parser::parser::Expr,
+}
+
+impl Query {
+    /// Parses and checks an expression.
+    ///
+    /// # Errors
+    /// [`Error::InvalidQuery`].
+    pub fn parse(text: &str) -> Result<Self> {
+        let expression = promql_parser::parser::parse(text)
+            .map_err(|reason| Error::InvalidQuery { text: text.to_owned(), reason })?;
+        Ok(Self { expression })
+    }
+}
+
+impl fmt::Display for Query {
+    /// As Prometheus formats it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.expression.prettify())
+    }
+}
+
+/// Which tiers may answer in place of raw samples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Tiers {
+    /// Those that give bit for bit what raw samples give, but for the order of additions.
+    #[default]
+    Exact,
+    /// Also where a bucket's edge may count a sample to the window beside: what retention left.
+    Allow,
+    /// None.
+    Never,
+}
+
+/// How a query is evaluated, and what it may cost.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// How far an instant selector looks back.
+    pub lookback: Duration,
+    /// The step of a subquery that names none, as Prometheus' global evaluation interval.
+    pub subquery_step: Duration,
+    /// Which tiers may answer.
+    pub tiers: Tiers,
+    /// What it may cost: series of one selector, samples decoded by one selector, bytes of columns
+    /// that stand at the same time.
+    pub limits: Limits,
+    /// When to give up.
+    pub deadline: Option<Instant>,
+    /// Lets another thread give up.
+    pub cancel: CancelToken,
+}
+
+impl Default for Options {
+    /// Prometheus' lookback of 5 min and evaluation interval of 1 min, exact tiers, default limits,
+    /// no deadline.
+    fn default() -> Self {
+        Self {
+            lookback: LOOKBACK,
+            subquery_step: Duration::from_secs(60),
+            tiers: Tiers::default(),
+            limits: Limits::default(),
+            deadline: None,
+            cancel: CancelToken::default(),
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Series by series in parallel: raw samples handed over run by run, for whoever folds them in
+//! ways of its own.
+
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use super::evidence::{Evidence, Ledger};
+use super::inputs::Inputs;
+use super::meter::Meter;
+use super::plan::TierChoice;
+use super::samples::SampleRequest;
+use super::walk::Walker;
+use super::windows::Windows;
+use crate::aggregate::Needs;
+use crate::error::Result;
+use crate::model::{Series, SeriesId};
+use crate::segment::Sources;
+use crate::time::TimeRange;
+
+/// Series that one task folds, one after another. Fixed, so that what is folded together does not
+/// depend on the number of threads.
+pub const FOLD_SERIES: usize = 16;
+
+/// The samples of one series, to be visited once.
+pub struct SeriesRuns<'w, 'a> {
+    walker: &'w mut Walker<'a>,
+    series: SeriesId,
+    range: TimeRange,
+}
+
+impl SeriesRuns<'_, '_> {
+    /// Calls `visit` with one run of samples after another, ascending in time: `timestamps`
+    /// (nanoseconds, strictly ascending) and `values` of equal length, never empty, stale markers
+    /// among them. No call where the series has no sample in the range.
+    ///
+    /// # Errors
+    /// Those of the sources and limits, and the first of `visit`, which ends the reading.
+    pub fn visit(self, visit: impl FnMut(&[i64], &[f64]) -> Result<()>) -> Result<()> {
+        self.walker.samples(self.series, self.range, visit)
+    }
+}
+
+/// Folds `series`, in that order and in parallel on the ambient rayon pool: `begin` makes the state
+/// of one task, `fold` takes in one series after another, at most [`FOLD_SERIES`] of them. Returns
+/// the states in the order of the series, and what they stand on.
+///
+/// Only raw samples are read; where retention left nothing but tiers, the evidence tells of a gap.
+/// What the states hold is the caller's to bound; time is checked once a chunk.
+///
+/// # Errors
+/// As [`execute`](super::execute), and the first of `fold`.
+pub fn fold_series<S: Send>(
+    request: &SampleRequest,
+    series: &[(SeriesId, Arc<Series>)],
+    sources: &Sources,
+    begin: impl Fn() -> S + Sync,
+    fold: impl Fn(&mut S, &Arc<Series>, SeriesRuns<'_, '_>) -> Result<()> + Sync,
+) -> Result<(Vec<S>, Evidence)> {
+    let windows = Windows::new(request.range, None)?;
+    let meter = Meter::new(request.limits, request.deadline, &request.cancel, series.len())?;
+    let (inputs, ledger) = (Inputs::new(sources), Ledger::default());
+    let range = request.range;
+    let states = series
+        .par_chunks(FOLD_SERIES)
+        .map_init(
+            || {
+                let parts = (&meter, &ledger);
+                Walker::new(&inputs, windows, Needs::default(), TierChoice::Raw, parts)
+            },
+            |walker, members| {
+                let mut state = begin();
+                for (id, series) in members {
+                    let runs = SeriesRuns { walker: &mut *walker, series: *id, range };
+                    fold(&mut state, series, runs)?;
+                }
+                Ok(state)
+            },
+        )
+        .collect::<Result<Vec<S>>>()?;
+    Ok((states, ledger.evidence(series.len(), range)))
+}
