@@ -27,9 +27,12 @@ use std::time::Duration;
 use criterion::Criterion;
 use icecore::engine::Environment;
 use icecore::fs::RealFs;
-use icecore::model::{Metadata, MetricKind, Selector, Series};
+use icecore::model::{MatchOp, Matcher, Metadata, MetricKind, Selector, Series};
 use icecore::options::{Durability, GateOptions, Maintenance};
-use icecore::query::{Answer, Function, GroupKey, Grouping, Request, TierChoice};
+use icecore::query::{
+    Answer, Comparison, Function, GroupKey, Grouping, Request, RowRequest, SampleRequest,
+    Threshold, TierChoice,
+};
 use icecore::{Engine, Options, SimulatedClock, TimeRange, Timestamp};
 
 const SECOND: i64 = 1_000_000_000;
@@ -38,6 +41,9 @@ const HOUR: i64 = 3600 * SECOND;
 const DAY: i64 = 24 * HOUR;
 /// A midnight.
 const START: i64 = 20_000 * DAY;
+
+/// When the last reading stands.
+const LATER: i64 = START + DAY + 2 * HOUR;
 
 const METRICS: [&str; 10] = [
     "cpu_usage_user",
@@ -153,8 +159,20 @@ fn load(dir: &Path, readings: &Readings) {
         }
     }
     engine.freeze().unwrap();
+    // One reading more, later than late samples of the day may be: the day is over, and what is due
+    // of it is done.
+    for (host, group) in groups.iter().enumerate() {
+        let values = (0..METRICS.len()).map(|m| later(readings, host, m)).collect();
+        drop(writer.append_scrape(group, Timestamp(LATER), values).unwrap());
+    }
+    engine.freeze().unwrap();
     while engine.maintain().unwrap().is_some() {}
     engine.close().unwrap();
+}
+
+/// The last reading.
+fn later(readings: &Readings, host: usize, metric: usize) -> f64 {
+    f64::from(*readings.of(host, metric).last().unwrap()) + 1.0
 }
 
 fn hours(from: i64, to: i64) -> TimeRange {
@@ -276,6 +294,55 @@ impl Windowed {
     }
 }
 
+/// The last reading of every host.
+fn last_point(criterion: &mut Criterion, engine: &Engine, readings: &Readings) {
+    let selector = Selector::parse("{__name__=~\"cpu_.*\",hostname!=\"\"}").unwrap();
+    let request = SampleRequest::new(TimeRange::ALL);
+    let found = engine.last_samples(&selector, &request).unwrap();
+    assert_eq!(found.len(), readings.hosts * METRICS.len());
+    for last in &found {
+        let host = last.series.label("hostname").strip_prefix("host_").unwrap().parse().unwrap();
+        let metric = METRICS.iter().position(|&name| name == last.series.name()).unwrap();
+        assert_eq!(last.sample.timestamp, Timestamp(LATER));
+        assert_eq!(last.sample.value, later(readings, host, metric));
+    }
+    criterion.bench_function("lastpoint", |bencher| {
+        bencher.iter(|| engine.last_samples(black_box(&selector), &request).unwrap());
+    });
+}
+
+/// All readings of all hosts when the processor was busy.
+fn high_cpu(criterion: &mut Criterion, engine: &Engine, readings: &Readings) {
+    let selector = Selector::parse("{__name__=~\"cpu_.*\",hostname!=\"\"}").unwrap();
+    let (from, to) = (7, 19);
+    let request = RowRequest {
+        samples: SampleRequest::new(hours(from, to)),
+        by: vec!["hostname".to_owned()],
+        decider: Matcher::new("__name__", MatchOp::Equal, "cpu_usage_user").unwrap(),
+        threshold: Threshold { comparison: Comparison::Greater, bound: 90.0 },
+    };
+    let found = engine.rows(&selector, &request).unwrap();
+    let rows: usize = found.iter().map(|group| group.timestamps.len()).sum();
+    println!("high-cpu-all: {rows} rows of {} hosts", found.len());
+    let (from, to) = (from as usize, to as usize);
+    let busy = |host: usize| readings.hours(host, 0, from, to).iter().filter(|&&v| v > 90).count();
+    assert_eq!(rows, (0..readings.hosts).map(busy).sum::<usize>());
+    for group in &found {
+        let GroupKey::Labels(labels) = &group.key else { panic!("owners are labels") };
+        let host: usize = labels[0].1.strip_prefix("host_").unwrap().parse().unwrap();
+        for (series, values) in group.series.iter().zip(&group.values) {
+            let metric = METRICS.iter().position(|&name| name == series.name()).unwrap();
+            for (time, &value) in group.timestamps.iter().zip(values) {
+                let row = ((time - START) / STEP) as usize;
+                assert_eq!(value, f64::from(readings.of(host, metric)[row]));
+            }
+        }
+    }
+    criterion.bench_function("high-cpu-all", |bencher| {
+        bencher.iter(|| engine.rows(black_box(&selector), &request).unwrap());
+    });
+}
+
 fn main() {
     let dir = std::env::var("ICECORE_TSBS_DIR").ok().map(PathBuf::from);
     let scratch = tempfile::tempdir().unwrap();
@@ -304,5 +371,7 @@ fn main() {
             });
         }
     }
+    last_point(&mut criterion, &engine, &readings);
+    high_cpu(&mut criterion, &engine, &readings);
     criterion.final_summary();
 }

@@ -53,6 +53,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 pub use delete::DeleteReport;
 pub use distribution::DistributionHandle;
@@ -70,11 +71,12 @@ pub use writer::{ScrapeHandle, SeriesHandle, Writer};
 
 use crate::error::{Error, ReadOnlyCause, Result};
 use crate::fs::{Fs, FsLock, RealFs};
+use crate::index::Selected;
 use crate::model::{Metadata, Selector, Series, SeriesId};
 use crate::options::{Maintenance, Options};
 use crate::query::{
-    self, Answer, Evidence, Function, GroupKey, Loss, Request, SampleRequest, SeriesRuns,
-    SeriesSamples,
+    self, Answer, CancelToken, Evidence, Function, GroupKey, LastSample, Limits, Loss, Request,
+    Resources, RowGroup, RowRequest, SampleRequest, SeriesRuns, SeriesSamples,
 };
 use crate::segment::Sources;
 use crate::time::{Clock, SystemClock, TimeRange, Timestamp};
@@ -285,7 +287,7 @@ impl Engine {
         selector: &Selector,
         range: TimeRange,
     ) -> Result<Vec<(SeriesId, Arc<Series>)>> {
-        let mut found = self.select(selector);
+        let mut found = self.select(selector)?.to_vec();
         if range != TimeRange::ALL {
             let sources = self.shared.live.view().sources();
             query::retain_held(&mut found, range, &sources)?;
@@ -294,12 +296,26 @@ impl Engine {
     }
 
     /// The index's answer, ascending by series.
-    fn select(&self, selector: &Selector) -> Vec<(SeriesId, Arc<Series>)> {
-        let index = &self.shared.index;
-        let ids = index.select(selector).into_iter();
-        let mut found: Vec<_> = ids.filter_map(|id| Some((id, index.series(id)?))).collect();
-        found.sort_unstable_by(|a, b| a.1.cmp(&b.1));
-        found
+    fn select(&self, selector: &Selector) -> Result<Selected> {
+        self.shared.index.selected(selector, &|_| Ok(()))
+    }
+
+    /// As [`select`](Self::select), within what a query may cost.
+    fn select_within(
+        &self,
+        selector: &Selector,
+        (limits, deadline, cancel): (Limits, Option<Instant>, &CancelToken),
+    ) -> Result<Selected> {
+        self.shared.index.selected(selector, &|series| {
+            query::check(deadline, cancel)?;
+            let (what, limit) = ("series", limits.series_max);
+            if series > limit { Err(Error::Limit { what, limit }) } else { Ok(()) }
+        })
+    }
+
+    fn resources(&self) -> Resources<'_> {
+        let Shared { pool, query_memory, .. } = &*self.shared;
+        Resources { pool: Some(pool), memory: Some(query_memory) }
     }
 
     /// What is known of a metric.
@@ -326,9 +342,9 @@ impl Engine {
         selector: &Selector,
         request: &SampleRequest,
     ) -> Result<Vec<SeriesSamples>> {
-        let series = self.select(selector);
+        let series = self.select_within(selector, request.costs())?;
         let sources = self.shared.live.view().sources();
-        self.shared.pool.install(|| query::read_samples(request, &series, &sources))
+        query::read_samples(request, &series, &sources, self.resources())
     }
 
     /// Hands the samples of one series after another to `visit`, ascending by series and time, a
@@ -343,9 +359,36 @@ impl Engine {
         request: &SampleRequest,
         visit: impl FnMut(&Arc<Series>, &[i64], &[f64]) -> Result<()>,
     ) -> Result<()> {
-        let series = self.select(selector);
+        let series = self.select_within(selector, request.costs())?;
         let sources = self.shared.live.view().sources();
         query::for_each_run(request, &series, &sources, visit)
+    }
+
+    /// The latest sample of every series that the selector names, ascending by series: see
+    /// [`query::last_samples`]. Hardly anything is decoded.
+    ///
+    /// # Errors
+    /// As [`samples`](Self::samples).
+    pub fn last_samples(
+        &self,
+        selector: &Selector,
+        request: &SampleRequest,
+    ) -> Result<Vec<LastSample>> {
+        let series = self.select_within(selector, request.costs())?;
+        let sources = self.shared.live.view().sources();
+        query::last_samples(request, &series, &sources, self.resources())
+    }
+
+    /// Of the series that the selector names, several of which belong to one owner, the rows at
+    /// whose times one of the owner's series passes a threshold: see [`query::select_rows`].
+    ///
+    /// # Errors
+    /// As [`samples`](Self::samples); [`Error::InvalidArgument`] where two series of one owner
+    /// would decide.
+    pub fn rows(&self, selector: &Selector, request: &RowRequest) -> Result<Vec<RowGroup>> {
+        let series = self.select_within(selector, request.samples.costs())?;
+        let sources = self.shared.live.view().sources();
+        query::select_rows(request, &series, &sources, self.resources())
     }
 
     /// Folds the raw samples of every series that the selector names in ways of the caller's own,
@@ -362,9 +405,9 @@ impl Engine {
         begin: impl Fn() -> S + Sync + Send,
         fold: impl Fn(&mut S, &Arc<Series>, SeriesRuns<'_, '_>) -> Result<()> + Sync + Send,
     ) -> Result<(Vec<S>, Evidence)> {
-        let series = self.select(selector);
+        let series = self.select_within(selector, request.costs())?;
         let sources = self.shared.live.view().sources();
-        self.shared.pool.install(|| query::fold_series(request, &series, &sources, begin, fold))
+        query::fold_series(request, &series, &sources, self.resources(), begin, fold)
     }
 
     /// Answers a windowed aggregation over the series that the selector names, in parallel, from
@@ -374,15 +417,13 @@ impl Engine {
     /// [`Error::Limit`], [`Error::Deadline`], [`Error::Cancelled`], [`Error::InvalidArgument`];
     /// I/O or corruption.
     pub fn query(&self, selector: &Selector, request: &Request) -> Result<Answer> {
-        let series = self.select(selector);
+        let series = self.select_within(selector, request.costs())?;
         let sources = self.shared.live.view().sources();
-        self.shared.pool.install(|| {
-            let mut answer = query::execute(request, &series, &sources)?;
-            if request.losses {
-                answer.evidence.losses = Some(self.losses(request, &sources)?);
-            }
-            Ok(answer)
-        })
+        let mut answer = query::execute(request, &series, &sources, self.resources())?;
+        if request.losses {
+            answer.evidence.losses = Some(self.losses(request, &sources)?);
+        }
+        Ok(answer)
     }
 
     /// What came late or was refused in the request's range, as the engine's own metrics tell.
@@ -390,13 +431,13 @@ impl Engine {
         let mut losses = Vec::new();
         for metric in self_metrics::LOSSES {
             let selector = Selector::metric(metric)?;
-            let series = self.select(&selector);
+            let series = self.select(&selector)?;
             let request = Request {
                 deadline: request.deadline,
                 cancel: request.cancel.clone(),
                 ..Request::new(request.range, vec![Function::Increase])
             };
-            let answer = query::execute(&request, &series, sources)?;
+            let answer = query::execute(&request, &series, sources, self.resources())?;
             losses.extend(answer.groups.iter().filter_map(|group| {
                 let GroupKey::Series(series) = &group.key else { return None };
                 let samples = *group.values.first()?.first()?;

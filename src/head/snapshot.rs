@@ -8,8 +8,8 @@ use super::lane::Lane;
 use super::plan::{Plan, RowRef};
 use crate::aggregate::Partial;
 use crate::error::Result;
-use crate::model::SeriesId;
-use crate::segment::{ChunkRef, ChunkSource};
+use crate::model::{SeriesId, is_stale};
+use crate::segment::{ChunkRef, ChunkSource, Extent, Latest};
 use crate::time::{TimeRange, Timestamp};
 
 /// A column of a lane.
@@ -248,6 +248,24 @@ fn merged_rows(chunk: usize, samples: u32) -> std::ops::Range<usize> {
 impl ChunkSource for Snapshot {
     fn rank(&self) -> u64 {
         self.last_sequence.unwrap_or(0)
+    }
+
+    fn extent(&self) -> Option<Extent> {
+        let (first, last) = self.time_bounds()?;
+        let (samples, series) = (self.samples, self.places.len() as u64);
+        Some(Extent { first, last, samples, series })
+    }
+
+    fn latest(&self, series: &[SeriesId], out: &mut Vec<Option<Latest>>) -> Result<()> {
+        out.extend(series.iter().map(|&one| {
+            let lane = |place: &Place| self.lane(*place)?.last(place.column as usize);
+            let last = self.places(one).iter().filter_map(lane);
+            let (last, value) = last.max_by_key(|(last, _)| *last)?;
+            // Of several lanes, or where samples came late, a later write may have replaced it.
+            let known = self.is_plain(one) && !is_stale(value);
+            Some(Latest { last: Timestamp(last), value: known.then_some(value) })
+        }));
+        Ok(())
     }
 
     fn chunks(&self, series: SeriesId, range: TimeRange, out: &mut Vec<ChunkRef>) -> Result<()> {

@@ -2,15 +2,14 @@
 
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use super::Function;
 use super::evidence::Covered;
 use super::meter::Meter;
+use super::resources::Resources;
 use super::stored::sketch_bytes;
 use super::walk::Sink;
 use super::windows::Windows;
-use crate::aggregate::{Accumulator, Needs, Partial, Sketch};
+use crate::aggregate::{Accumulator, Line, Needs, Partial, Sketch};
 use crate::error::Result;
 
 /// Tasks that look for the quantiles of one group, at most.
@@ -92,7 +91,7 @@ impl Row {
     pub(crate) fn series<'a>(
         &'a mut self,
         windows: &'a Windows,
-        meter: &'a Meter,
+        meter: &'a Meter<'a>,
     ) -> SeriesFold<'a> {
         SeriesFold {
             row: self,
@@ -100,6 +99,7 @@ impl Row {
             meter,
             window: 0,
             current: Accumulator::EMPTY,
+            line: Line::default(),
             before: None,
             kept: Kept::default(),
             extent: Extent::default(),
@@ -133,7 +133,7 @@ impl Row {
         &self,
         windows: &Windows,
         functions: &[Function],
-        meter: &Meter,
+        meter: &Meter<'_>,
     ) -> Result<Finished> {
         self.finish_block(0..self.windows.len(), windows, functions, meter)
     }
@@ -144,21 +144,25 @@ impl Row {
         &self,
         windows: &Windows,
         functions: &[Function],
-        meter: &Meter,
+        meter: &Meter<'_>,
+        resources: Resources<'_>,
     ) -> Result<Finished> {
         if !self.needs.values {
             return self.finish(windows, functions, meter);
         }
         let length = self.windows.len();
         let block = length.div_ceil(QUANTILE_TASKS).max(1);
-        let starts: Vec<usize> = (0..length).step_by(block).collect();
-        let blocks: Vec<Finished> = starts
-            .into_par_iter()
-            .map(|start| {
-                let end = length.min(start + block);
-                self.finish_block(start..end, windows, functions, meter)
-            })
-            .collect::<Result<_>>()?;
+        let values = self.kept.iter().map(|kept| kept.values.len() as u64).sum::<u64>();
+        let blocks: Vec<Finished> = resources.deal(
+            length.div_ceil(block),
+            || 0,
+            |done: &mut u64, number| {
+                *done += values * block as u64 / length as u64;
+                let start = number * block;
+                self.finish_block(start..length.min(start + block), windows, functions, meter)
+            },
+            |done| *done,
+        )?;
         let mut whole = Finished::with_capacity(length, functions.len());
         for block in blocks {
             whole.counts.extend(block.counts);
@@ -174,7 +178,7 @@ impl Row {
         block: Range<usize>,
         windows: &Windows,
         functions: &[Function],
-        meter: &Meter,
+        meter: &Meter<'_>,
     ) -> Result<Finished> {
         let mut finished = Finished::with_capacity(block.len(), functions.len());
         let mut gather = Gather::new(&self.kept, block.start);
@@ -285,10 +289,11 @@ impl Extent {
 pub(crate) struct SeriesFold<'a> {
     row: &'a mut Row,
     windows: &'a Windows,
-    meter: &'a Meter,
+    meter: &'a Meter<'a>,
     /// The window being folded.
     window: usize,
     current: Accumulator,
+    line: Line,
     /// The value of the latest sample so far.
     before: Option<f64>,
     kept: Kept,
@@ -309,6 +314,9 @@ impl Sink for SeriesFold<'_> {
 
     fn samples(&mut self, window: usize, timestamps: &[i64], values: &[f64]) {
         self.add(window, Accumulator::of(timestamps, values, self.row.needs));
+        if self.row.needs.line {
+            self.line.extend(timestamps, values);
+        }
         if self.row.needs.values {
             self.keep(window, values);
         }
@@ -321,7 +329,7 @@ impl Sink for SeriesFold<'_> {
 }
 
 /// Makes room for more items; returns the bytes that it reserved for them.
-fn grow<T>(items: &mut Vec<T>, more: u64, meter: &Meter) -> Result<u64> {
+fn grow<T>(items: &mut Vec<T>, more: u64, meter: &Meter<'_>) -> Result<u64> {
     let (length, capacity) = (items.len() as u64, items.capacity() as u64);
     let wanted = length.saturating_add(more);
     if wanted <= capacity {
@@ -386,6 +394,7 @@ impl SeriesFold<'_> {
             return;
         }
         self.extent.add(&self.current.partial, self.windows, self.window);
+        self.current.close(&std::mem::take(&mut self.line), self.row.needs);
         if let Some(pooled) = self.row.windows.get_mut(self.window) {
             pooled.pool(&self.current, self.row.needs);
         }
