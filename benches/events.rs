@@ -6,15 +6,20 @@
 //! which then does all the maintenance that is due; asked warm, in process, with a selector that is
 //! parsed before. Each answer is checked once against a plain loop over the events.
 //!
-//! `auto/` is what a default store answers, `raw/` may read raw samples alone.
+//! Beside what criterion tells, the least time by the clock and the mean time on processors are
+//! printed. `auto/` is what a default store answers, `raw/` may read raw samples alone.
 //! `ICECORE_EVENTS_DIR=DIR` keeps the store there, and asks it where there is one.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::print_stdout,
     missing_docs,
+    unreachable_pub,
     reason = "a benchmark on data it made itself"
 )]
+
+#[path = "support/processor.rs"]
+mod processor;
 
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
@@ -257,7 +262,9 @@ fn main() {
                 answer.evidence.tiers.iter().map(|tier| tier.tier.to_string()).collect();
             let decoded = answer.evidence.samples_decoded;
             println!("{kind}/{name}: from {}, {decoded} samples decoded", read.join(" "));
-            criterion.bench_function(&format!("{kind}/{name}"), |bencher| {
+            let name = format!("{kind}/{name}");
+            processor::measure(&name, || engine.query(black_box(&selector), &request).unwrap());
+            criterion.bench_function(&name, |bencher| {
                 bencher.iter(|| engine.query(black_box(&selector), &request).unwrap());
             });
         }

@@ -6,11 +6,13 @@ use super::trend::{Line, Trend};
 use crate::model::{Sample, is_stale};
 use crate::time::Timestamp;
 
-/// What a fold has to compute beyond count, sum, first and last, which are always there.
+/// What a fold has to compute beyond count and sum, which are always there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Needs {
     /// `min` and `max`.
     pub extremes: bool,
+    /// `first` and `last`.
+    pub ends: bool,
     /// `increase` and `resets`.
     pub increase: bool,
     /// Mean and squared deviations: not in a [`Partial`], so samples must be decoded.
@@ -27,6 +29,7 @@ impl Needs {
     /// Everything that a [`Partial`] holds.
     pub const PARTIAL: Self = Self {
         extremes: true,
+        ends: true,
         increase: true,
         moments: false,
         delta: false,
@@ -38,6 +41,12 @@ impl Needs {
     #[must_use]
     pub const fn in_partial(self) -> bool {
         !self.samples() && !self.values
+    }
+
+    /// Whether it matters in which order samples stand, and of which series they are.
+    #[must_use]
+    pub const fn ordered(self) -> bool {
+        self.ends || self.increase || self.delta || self.samples()
     }
 
     /// Whether samples must be decoded, since nothing else tells.
@@ -151,6 +160,39 @@ impl Accumulator {
             self.trend.pool(&other.trend);
         }
         self.partial.pool(&other.partial);
+    }
+
+    /// Adds samples in any order, for [`Needs`] that are not ordered; returns how many there were
+    /// that are no stale markers.
+    #[inline]
+    pub(crate) fn add_unordered(&mut self, values: &[f64], needs: Needs) -> u64 {
+        let partial = &mut self.partial;
+        let mut sum = match values {
+            [one] => *one,
+            _ => lanes::sum(values),
+        };
+        let mut count = values.len() as u64;
+        if sum.is_nan() {
+            let fresh = || values.iter().copied().filter(|&value| !is_stale(value));
+            (count, sum) = (fresh().count() as u64, fresh().sum());
+        }
+        partial.count += count;
+        partial.sum += sum;
+        if needs.extremes {
+            partial.min = partial.min.min(lanes::min(values));
+            partial.max = partial.max.max(lanes::max(values));
+        }
+        count
+    }
+
+    /// As [`add_unordered`](Self::add_unordered), of what a partial stands for.
+    #[inline]
+    pub(crate) fn add_partial(&mut self, other: &Partial) {
+        let partial = &mut self.partial;
+        partial.count += other.count;
+        partial.sum += other.sum;
+        partial.min = partial.min.min(other.min);
+        partial.max = partial.max.max(other.max);
     }
 
     /// Notes how the series moved, once all of its samples in the window were appended: `line` is

@@ -81,7 +81,8 @@ impl Function {
                 Self::Delta => needs.delta = true,
                 Self::Irate | Self::Deriv => needs.line = true,
                 Self::Quantile(_) => needs.values = true,
-                Self::Count | Self::Sum | Self::Avg | Self::First | Self::Last => {}
+                Self::First | Self::Last => needs.ends = true,
+                Self::Count | Self::Sum | Self::Avg => {}
             }
         }
         needs

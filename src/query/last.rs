@@ -49,7 +49,10 @@ pub fn last_samples(
         },
         |finder| 16 * finder.asked + finder.reader.tally.samples,
     )?;
-    Ok(found.concat())
+    let mut found = found.into_iter();
+    let mut all = found.next().unwrap_or_default();
+    found.for_each(|mut more| all.append(&mut more));
+    Ok(all)
 }
 
 /// Finds latest samples for one thread.

@@ -372,18 +372,23 @@ fn deleted_samples_are_read_by_nobody() {
     assert!(!held(61, 74), "all chunks about it are deleted wholly");
 }
 
-/// Records of 10 ns stand for ten samples, of 100 ns for a hundred: only the latter are worth it
-/// where raw samples are whole.
+/// Records of 10 ns stand for two samples, of 400 ns for eighty: only the latter are worth it where
+/// raw samples are whole.
 #[test]
 fn where_raw_is_whole_a_tier_must_be_worth_reading() {
-    let whole_from = |point: i64| Sources { raw_whole_from: Some(Timestamp(point)), ..tiered() };
+    let whole_from = |point: i64| {
+        let all = counter(0, 1000);
+        let parts = vec![part(1, 10, range(0, 900), &all), part(1, 400, range(0, 800), &all)];
+        let raw_whole_from = Some(Timestamp(point));
+        Sources { raw_whole_from, ..sources(vec![raw(1, &all, 32)], parts) }
+    };
     let asked = |point: i64, step: u64| {
         stretches(&ask(&whole_from(point), &request(0, 1000, Some(step), "sum")))
     };
     assert_eq!(asked(i64::MIN, 10), [(0, vec![(0, 1000)])]);
     assert_eq!(asked(300, 10), [(0, vec![(300, 1000)]), (10, vec![(0, 300)])]);
     assert_eq!(asked(i64::MAX, 10), [(0, vec![(900, 1000)]), (10, vec![(0, 900)])]);
-    assert_eq!(asked(i64::MIN, 100), [(0, vec![(800, 1000)]), (100, vec![(0, 800)])]);
+    assert_eq!(asked(i64::MIN, 400), [(0, vec![(800, 1000)]), (400, vec![(0, 800)])]);
     let only = Request {
         tier: TierChoice::Only(Tier::of(Duration::from_nanos(10)).unwrap()),
         ..request(0, 900, Some(10), "sum")
