@@ -23,6 +23,8 @@ mod query;
 mod retain;
 mod screen;
 mod series;
+#[cfg(feature = "server")]
+mod serve;
 mod snapshot;
 mod stats;
 mod table;
@@ -74,6 +76,8 @@ enum Command {
     Import(import::Import),
     Query(query::Query),
     Series(series::ListSeries),
+    #[cfg(feature = "server")]
+    Serve(serve::Serve),
     Stats(stats::ShowStats),
     Verify(verify::Verify),
     Export(export::Export),
@@ -167,6 +171,8 @@ pub fn run() -> ExitCode {
         Command::Import(command) => command.run(&mut screen),
         Command::Query(command) => command.run(&mut screen),
         Command::Series(command) => command.run(&mut screen),
+        #[cfg(feature = "server")]
+        Command::Serve(command) => command.run(&mut screen),
         Command::Stats(command) => command.run(&mut screen),
         Command::Verify(command) => command.run(&mut screen),
         Command::Export(command) => command.run(&mut screen),

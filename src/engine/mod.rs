@@ -290,6 +290,20 @@ impl Engine {
         Ok(found)
     }
 
+    /// The names of the labels that the selected series have, ascending, `__name__` among them; as
+    /// the index knows, whatever is left of their samples.
+    #[must_use]
+    pub fn label_names(&self, selector: &Selector) -> Vec<String> {
+        self.shared.index.label_names(selector)
+    }
+
+    /// The values of a label among the selected series, ascending; as
+    /// [`label_names`](Self::label_names).
+    #[must_use]
+    pub fn label_values(&self, label: &str, selector: &Selector) -> Vec<String> {
+        self.shared.index.label_values(label, selector)
+    }
+
     /// What is known of a metric.
     #[must_use]
     pub fn metadata(&self, metric: &str) -> Option<Metadata> {

@@ -8,8 +8,21 @@
 //! The semantics are those of Prometheus 3: a range selector `m[5m]` at `t` sees samples of
 //! `t-5m < time <= t`, an instant selector the latest of the lookback before `t`, left open too.
 
+mod aggregate;
+mod binary;
+mod budget;
+mod confine;
 mod evaluate;
+mod functions;
 mod labels;
+mod matching;
+mod notes;
+mod operate;
+mod over_range;
+mod plan;
+mod pushdown;
+mod range;
+mod select;
 mod steps;
 mod value;
 
@@ -19,7 +32,7 @@ use std::time::{Duration, Instant};
 pub use evaluate::evaluate;
 pub use labels::Labels;
 pub use steps::Steps;
-pub use value::{ABSENT, Column, Outcome, Run, Value, is_absent};
+pub use value::{ABSENT, Column, Outcome, Run, Value, ValueType, is_absent};
 
 use crate::error::{Error, Result};
 use crate::query::{CancelToken, Limits};
@@ -37,7 +50,8 @@ pub const LOOKBACK: Duration = Duration::from_secs(300);
 /// ```
 #[derive(Debug, Clone)]
 pub struct Query {
-    expression: promql_parser::parser::Expr,
+    tree: plan::SyntaxTree,
+    plan: plan::Node,
 }
 
 impl Query {
@@ -46,16 +60,23 @@ impl Query {
     /// # Errors
     /// [`Error::InvalidQuery`].
     pub fn parse(text: &str) -> Result<Self> {
-        let expression = promql_parser::parser::parse(text)
-            .map_err(|reason| Error::InvalidQuery { text: text.to_owned(), reason })?;
-        Ok(Self { expression })
+        let invalid = |reason| Error::InvalidQuery { text: text.to_owned(), reason };
+        let tree = plan::parse(text).map_err(invalid)?;
+        let plan = plan::lower(&tree).map_err(invalid)?;
+        Ok(Self { tree, plan })
+    }
+
+    /// What it evaluates to.
+    #[must_use]
+    pub fn value_type(&self) -> ValueType {
+        self.plan.value_type()
     }
 }
 
 impl fmt::Display for Query {
     /// As Prometheus formats it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.expression.prettify())
+        f.write_str(&self.tree.prettify())
     }
 }
 

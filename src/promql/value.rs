@@ -1,5 +1,7 @@
 //! Values: what an expression is while it is evaluated, and what comes back.
 
+use std::fmt;
+
 use super::labels::Labels;
 use super::steps::Steps;
 use crate::model::{STALE_MARKER_BITS, is_stale};
@@ -74,4 +76,29 @@ pub struct Outcome {
     pub infos: Vec<String>,
     /// What was read: one evidence a selector, in the order of the text, with that text.
     pub evidence: Vec<(String, Evidence)>,
+}
+
+/// The type of an expression, known before it is evaluated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ValueType {
+    /// [`Value::Scalar`].
+    Scalar,
+    /// [`Value::Text`].
+    Text,
+    /// [`Value::Vector`].
+    Vector,
+    /// [`Value::Matrix`].
+    Matrix,
+}
+
+impl fmt::Display for ValueType {
+    /// As Prometheus' messages name it: `instant vector`, ...
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Scalar => "scalar",
+            Self::Text => "string",
+            Self::Vector => "instant vector",
+            Self::Matrix => "range vector",
+        })
+    }
 }

@@ -13,7 +13,7 @@ use crate::aggregate::Needs;
 use crate::error::Result;
 use crate::model::{Series, SeriesId};
 use crate::segment::Sources;
-use crate::time::TimeRange;
+use crate::time::{TimeRange, Timestamp};
 
 /// Series that one task folds, one after another. Fixed, so that what is folded together does not
 /// depend on the number of threads.
@@ -24,9 +24,17 @@ pub struct SeriesRuns<'w, 'a> {
     walker: &'w mut Walker<'a>,
     series: SeriesId,
     range: TimeRange,
+    wanted: Option<Box<dyn Fn(Timestamp, Timestamp) -> bool>>,
 }
 
 impl SeriesRuns<'_, '_> {
+    /// Reads only what lies in spans of time (both ends inclusive) that are `wanted`: chunks that
+    /// reach into none are left alone.
+    #[must_use]
+    pub fn only(self, wanted: impl Fn(Timestamp, Timestamp) -> bool + 'static) -> Self {
+        Self { wanted: Some(Box::new(wanted)), ..self }
+    }
+
     /// Calls `visit` with one run of samples after another, ascending in time: `timestamps`
     /// (nanoseconds, strictly ascending) and `values` of equal length, never empty, stale markers
     /// among them. No call where the series has no sample in the range.
@@ -34,7 +42,7 @@ impl SeriesRuns<'_, '_> {
     /// # Errors
     /// Those of the sources and limits, and the first of `visit`, which ends the reading.
     pub fn visit(self, visit: impl FnMut(&[i64], &[f64]) -> Result<()>) -> Result<()> {
-        self.walker.samples(self.series, self.range, visit)
+        self.walker.samples(self.series, self.range, self.wanted.as_deref(), visit)
     }
 }
 
@@ -67,7 +75,7 @@ pub fn fold_series<S: Send>(
         |walker, number| {
             let mut state = begin();
             for (id, series) in series.iter().skip(number * FOLD_SERIES).take(FOLD_SERIES) {
-                let runs = SeriesRuns { walker: &mut *walker, series: *id, range };
+                let runs = SeriesRuns { walker: &mut *walker, series: *id, range, wanted: None };
                 fold(&mut state, series, runs)?;
             }
             Ok(state)

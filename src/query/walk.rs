@@ -136,11 +136,13 @@ impl<'a> Walker<'a> {
         Ok(())
     }
 
-    /// Hands over the raw samples of a range, stale markers among them, run by run.
+    /// Hands over the raw samples of a range, stale markers among them, run by run; only runs whose
+    /// span is `wanted`, if that is said.
     pub(crate) fn samples(
         &mut self,
         series: SeriesId,
         range: TimeRange,
+        wanted: Option<&dyn Fn(Timestamp, Timestamp) -> bool>,
         mut visit: impl FnMut(&[i64], &[f64]) -> Result<()>,
     ) -> Result<()> {
         let (plan, fresh) = self.planner.plan(series, false)?;
@@ -149,6 +151,11 @@ impl<'a> Walker<'a> {
         }
         self.reader.locate(series, range, &mut self.located)?;
         for run in runs(&self.located) {
+            let last = run.iter().map(|located| located.chunk.last).max();
+            let span = run.first().map(|located| located.chunk.first).zip(last);
+            if wanted.zip(span).is_some_and(|(wanted, (first, last))| !wanted(first, last)) {
+                continue;
+            }
             for (_, timestamps, values) in self.reader.read(run, range)?.windows() {
                 visit(timestamps, values)?;
             }
