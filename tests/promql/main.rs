@@ -11,6 +11,7 @@
 
 mod cases;
 mod distributions;
+mod format;
 mod limits;
 mod properties;
 mod script;

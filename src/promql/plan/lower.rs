@@ -1,6 +1,6 @@
 //! From the parser's tree to ours.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use promql_parser::label::{MatchOp as ParsedOp, Matchers};
 use promql_parser::parser::{
@@ -140,7 +140,10 @@ fn moment(at: Option<&AtModifier>, offset: Option<&Offset>) -> Result<Moment, St
     let pin = at.map(|at| match at {
         AtModifier::Start => Ok(Pin::Start),
         AtModifier::End => Ok(Pin::End),
-        AtModifier::At(time) => timestamp(*time).map(Pin::At),
+        AtModifier::At(time) => {
+            let since = time.duration_since(UNIX_EPOCH).map_err(|before| before.duration());
+            timestamp(since).map(Pin::At)
+        }
     });
     let offset = offset.map_or(0, |offset| match offset {
         Offset::Pos(back) => duration_nanos(*back),
@@ -149,10 +152,11 @@ fn moment(at: Option<&AtModifier>, offset: Option<&Offset>) -> Result<Moment, St
     Ok(Moment { pin: pin.transpose()?, offset })
 }
 
-fn timestamp(time: SystemTime) -> Result<Timestamp, String> {
-    let (sign, distance) = match time.duration_since(UNIX_EPOCH) {
-        Ok(since) => (1, since),
-        Err(before) => (-1, before.duration()),
+/// From the time since the epoch, or before it.
+fn timestamp(since: Result<Duration, Duration>) -> Result<Timestamp, String> {
+    let (sign, distance) = match since {
+        Ok(after) => (1, after),
+        Err(before) => (-1, before),
     };
     match duration_nanos(distance) {
         i64::MAX => Err(format!("timestamp out of bounds for @ modifier: {}", distance.as_secs())),

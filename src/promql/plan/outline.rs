@@ -29,6 +29,18 @@ impl Node {
             Self::Range(ranged) => write_ranged("samples", ranged, depth, out),
             Self::OverRange(call) => write_call("", call, depth, out),
             Self::AbsentOverRange(call, _) => write_call("absence: ", call, depth, out),
+            Self::OfDistribution(of) => {
+                let each = if of.per_second { " by the second" } else { "" };
+                writeln!(
+                    out,
+                    "{:?}{each} of the sketches of {}",
+                    of.summary,
+                    Looked(&of.selection)
+                )?;
+                let Some(otherwise) = &of.otherwise else { return Ok(()) };
+                writeln!(out, "{indent}or, where those are no distributions")?;
+                otherwise.write(depth + 1, out)
+            }
             Self::Negate(inner) => {
                 writeln!(out, "negated")?;
                 inner.write(depth + 1, out)
