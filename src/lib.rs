@@ -50,6 +50,9 @@ pub mod promql;
 #[cfg(feature = "text")]
 pub mod integration;
 
+#[cfg(feature = "server")]
+pub mod server;
+
 #[cfg(feature = "cli")]
 pub mod cli;
 

@@ -19,6 +19,7 @@ use icecore::part::{Layout, PartSpec, write};
 use icecore::segment::{
     Group, Records, SegmentLimits, SeriesRecords, encode_records, encode_segments,
 };
+use icecore::server::remote::{compress, push_series};
 use icecore::store::StoreKind;
 use icecore::wal::{Writer, replay};
 use icecore::{Result, Tier, TimeRange, Timestamp};
@@ -39,6 +40,7 @@ fn main() -> Result<()> {
     records()?;
     part()?;
     log()?;
+    remote()?;
     steps();
     Ok(())
 }
@@ -74,6 +76,23 @@ fn catalog() -> Result<()> {
             &fs.content(&Path::new("/").join(CATALOG_FILE))[FRAME_OVERHEAD_BYTES..],
         );
     }
+    Ok(())
+}
+
+/// Bodies of remote write and read. A query's result holds series as a write request does.
+fn remote() -> Result<()> {
+    let mut message = Vec::new();
+    for job in ["api", "web"] {
+        let series = Series::new("up", [("job", job), ("Zone", "z")])?;
+        push_series(&mut message, &series, [(1_795_425_382_586, 1.0), (1_795_425_392_586, -0.5)]);
+    }
+    put("remote_write", "message", &message);
+    put("remote_write", "block", &compress(&message).expect("short"));
+    // One query: from 1 to 300 ms, `__name__` =~ `up.*`; samples or chunks are taken.
+    let query =
+        b"\x0a\x19\x08\x01\x10\xac\x02\x1a\x12\x08\x02\x12\x08__name__\x1a\x04up.*\x12\x02\x01\x00";
+    put("remote_read", "message", query);
+    put("remote_read", "block", &compress(query).expect("short"));
     Ok(())
 }
 

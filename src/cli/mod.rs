@@ -19,10 +19,13 @@ mod import;
 mod input;
 mod parquet;
 mod progress;
+mod promql;
 mod query;
 mod retain;
 mod screen;
 mod series;
+#[cfg(feature = "server")]
+mod serve;
 mod snapshot;
 mod stats;
 mod table;
@@ -55,6 +58,7 @@ Examples:
   curl -s localhost:9100/metrics | icecore import --db history --timestamp now -
   icecore query --db history 'node_load1' --step 1m --agg avg,p99
   icecore query --db history 'node_cpu_seconds_total{mode!=\"idle\"}' --agg rate --by mode
+  icecore query --db history --promql 'sum by (mode) (rate(node_cpu_seconds_total[5m]))'
   icecore stats --db history
   icecore export --db history --format csv 'node_load1' > load.csv";
 
@@ -74,6 +78,8 @@ enum Command {
     Import(import::Import),
     Query(query::Query),
     Series(series::ListSeries),
+    #[cfg(feature = "server")]
+    Serve(serve::Serve),
     Stats(stats::ShowStats),
     Verify(verify::Verify),
     Export(export::Export),
@@ -167,6 +173,8 @@ pub fn run() -> ExitCode {
         Command::Import(command) => command.run(&mut screen),
         Command::Query(command) => command.run(&mut screen),
         Command::Series(command) => command.run(&mut screen),
+        #[cfg(feature = "server")]
+        Command::Serve(command) => command.run(&mut screen),
         Command::Stats(command) => command.run(&mut screen),
         Command::Verify(command) => command.run(&mut screen),
         Command::Export(command) => command.run(&mut screen),

@@ -138,12 +138,10 @@ impl Writer {
         let limit = self.shared.gate.series_max();
         let found = self.shared.index.intern_limited(series, limit);
         // Of metrics that are kept out nothing is remembered: names may be without bound.
-        let known = found.is_some() || self.shared.index.has_metric(series.name());
-        if known
-            && *metadata != Metadata::default()
-            && self.shared.index.set_metadata(series.name(), &metadata.bounded())
-        {
-            self.shared.note_changed_metric(series.name());
+        if found.is_some() {
+            self.remember(series.name(), metadata);
+        } else {
+            self.describe(series.name(), metadata);
         }
         let Some(id) = found else {
             let id = self.shared.overflow_series(series.name());
@@ -151,6 +149,22 @@ impl Writer {
         };
         let sampler = self.shared.gate.sampler(id, series);
         Ok(SeriesHandle { engine, id, sampler, overflow: false })
+    }
+
+    /// Remembers what is newly known of a metric, as [`series`](Self::series) does; nothing where the
+    /// store has no series of it, or takes no writes.
+    pub fn describe(&self, metric: &str, metadata: &Metadata) {
+        if self.shared.health.check_writable().is_ok() && self.shared.index.has_metric(metric) {
+            self.remember(metric, metadata);
+        }
+    }
+
+    fn remember(&self, metric: &str, metadata: &Metadata) {
+        if *metadata != Metadata::default()
+            && self.shared.index.set_metadata(metric, &metadata.bounded())
+        {
+            self.shared.note_changed_metric(metric);
+        }
     }
 
     /// Resolves a distribution's series, as [`series_named`](Self::series_named) does, its metric's

@@ -11,6 +11,7 @@
 mod aggregate;
 mod binary;
 mod budget;
+mod confine;
 mod distribution;
 mod evaluate;
 mod functions;
@@ -64,6 +65,12 @@ impl Query {
         let tree = plan::parse(text).map_err(invalid)?;
         let plan = plan::lower(&tree).map_err(invalid)?;
         Ok(Self { tree, plan })
+    }
+
+    /// The plan for people: one line a node, from the outside in; operands stand below, further in.
+    #[must_use]
+    pub fn plan(&self) -> String {
+        self.plan.outline()
     }
 
     /// What it evaluates to.

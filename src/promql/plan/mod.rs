@@ -9,6 +9,7 @@ mod invariant;
 mod lower;
 mod moment;
 mod operators;
+mod outline;
 mod text;
 
 pub(super) use lower::lower;
