@@ -68,6 +68,8 @@ fn select(c: &mut Criterion) {
         r#"{cluster="eu",job="j4",pod=~"api-[0-7].*"}"#,
         r#"{pod=~".*f-.*"}"#,
         r#"{path!~".*3"}"#,
+        r#"{pod=~"(api-0|api-f).*"}"#,
+        r#"{pod=~"api-[0-9a-f]+-99[0-9]+"}"#,
     ] {
         let selector = Selector::parse(text).unwrap();
         let found = index.select(&selector).len();

@@ -21,7 +21,9 @@ use icecore::fs::{Fs, RealFs};
 use icecore::index::Index;
 use icecore::model::{Sample, Series, SeriesId};
 use icecore::part::{Builder, CacheLimits, Layout, Part, PartCache, PartSpec};
-use icecore::query::{Function, Grouping, Request, SampleRequest, execute, read_samples};
+use icecore::query::{
+    Function, Grouping, Request, Resources, SampleRequest, execute, read_samples,
+};
 use icecore::segment::{ChunkSource, Records, SegmentLimits, SeriesRecords, Sources};
 use icecore::store::StoreKind;
 use icecore::{Tier, TimeRange, Timestamp};
@@ -88,14 +90,23 @@ fn queries(criterion: &mut Criterion) {
     ];
     for (name, sources, request) in &cases {
         criterion.bench_function(name, |bencher| {
-            bencher
-                .iter(|| execute(request, black_box(&series), &sources.to_vec().into()).unwrap());
+            bencher.iter(|| {
+                execute(request, black_box(&series), &sources.to_vec().into(), Resources::default())
+                    .unwrap()
+            });
         });
     }
     let samples = SampleRequest::new(cases[0].2.range);
     criterion.bench_function("samples/all", |bencher| {
-        bencher
-            .iter(|| read_samples(&samples, black_box(&series), &sources.to_vec().into()).unwrap());
+        bencher.iter(|| {
+            read_samples(
+                &samples,
+                black_box(&series),
+                &sources.to_vec().into(),
+                Resources::default(),
+            )
+            .unwrap()
+        });
     });
 }
 
@@ -228,11 +239,13 @@ fn tiers(criterion: &mut Criterion) {
         ("a year by day, p99 of ten", &services, &sketches, year("p99", all())),
     ];
     for (name, series, sources, request) in &cases {
-        let answer = execute(request, series, sources).unwrap();
+        let answer = execute(request, series, sources, Resources::default()).unwrap();
         assert_eq!(answer.evidence.chunks_decoded, 0, "from tiers alone");
         assert!(answer.groups.iter().all(|group| group.counts.iter().all(|&count| count > 0)));
         criterion.bench_function(&format!("tiers/{name}"), |bencher| {
-            bencher.iter(|| execute(request, black_box(series), sources).unwrap());
+            bencher.iter(|| {
+                execute(request, black_box(series), sources, Resources::default()).unwrap()
+            });
         });
     }
 }

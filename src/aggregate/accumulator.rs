@@ -2,31 +2,57 @@
 
 use super::lanes;
 use super::partial::Partial;
+use super::trend::{Line, Trend};
 use crate::model::{Sample, is_stale};
 use crate::time::Timestamp;
 
-/// What a fold has to compute beyond count, sum, first and last, which are always there.
+/// What a fold has to compute beyond count and sum, which are always there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Needs {
     /// `min` and `max`.
     pub extremes: bool,
+    /// `first` and `last`.
+    pub ends: bool,
     /// `increase` and `resets`.
     pub increase: bool,
     /// Mean and squared deviations: not in a [`Partial`], so samples must be decoded.
     pub moments: bool,
+    /// How far each series moved from its first sample to its last.
+    pub delta: bool,
+    /// The line through the samples of each series, and their last step: samples must be decoded.
+    pub line: bool,
     /// The values themselves, for quantiles: samples must be decoded.
     pub values: bool,
 }
 
 impl Needs {
     /// Everything that a [`Partial`] holds.
-    pub const PARTIAL: Self =
-        Self { extremes: true, increase: true, moments: false, values: false };
+    pub const PARTIAL: Self = Self {
+        extremes: true,
+        ends: true,
+        increase: true,
+        moments: false,
+        delta: false,
+        line: false,
+        values: false,
+    };
 
     /// Whether a [`Partial`] holds all of it.
     #[must_use]
     pub const fn in_partial(self) -> bool {
-        !self.moments && !self.values
+        !self.samples() && !self.values
+    }
+
+    /// Whether it matters in which order samples stand, and of which series they are.
+    #[must_use]
+    pub const fn ordered(self) -> bool {
+        self.ends || self.increase || self.delta || self.samples()
+    }
+
+    /// Whether samples must be decoded, since nothing else tells.
+    #[must_use]
+    pub const fn samples(self) -> bool {
+        self.moments || self.line
     }
 }
 
@@ -42,17 +68,19 @@ pub struct Accumulator {
     pub partial: Partial,
     mean: f64,
     deviations: f64,
+    pub(super) trend: Trend,
 }
 
 impl Accumulator {
     /// The aggregate of nothing.
-    pub const EMPTY: Self = Self { partial: Partial::EMPTY, mean: 0.0, deviations: 0.0 };
+    pub const EMPTY: Self =
+        Self { partial: Partial::EMPTY, mean: 0.0, deviations: 0.0, trend: Trend::NONE };
 
     /// From a chunk's statistics or a record, which hold no moments: the deviation is not known,
     /// and NaN, unless there are no samples.
     #[must_use]
     pub const fn of_partial(partial: Partial) -> Self {
-        Self { partial, mean: f64::NAN, deviations: f64::NAN }
+        Self { partial, mean: f64::NAN, deviations: f64::NAN, trend: Trend::NONE }
     }
 
     /// The aggregate of a run of samples of one series: `timestamps` and `values` of equal
@@ -128,7 +156,54 @@ impl Accumulator {
         if needs.moments {
             self.merge_moments(other);
         }
+        if needs.delta || needs.line {
+            self.trend.pool(&other.trend);
+        }
         self.partial.pool(&other.partial);
+    }
+
+    /// Adds samples in any order, for [`Needs`] that are not ordered; returns how many there were
+    /// that are no stale markers.
+    #[inline]
+    pub(crate) fn add_unordered(&mut self, values: &[f64], needs: Needs) -> u64 {
+        let partial = &mut self.partial;
+        let mut sum = match values {
+            [one] => *one,
+            _ => lanes::sum(values),
+        };
+        let mut count = values.len() as u64;
+        if sum.is_nan() {
+            let fresh = || values.iter().copied().filter(|&value| !is_stale(value));
+            (count, sum) = (fresh().count() as u64, fresh().sum());
+        }
+        partial.count += count;
+        partial.sum += sum;
+        if needs.extremes {
+            partial.min = partial.min.min(lanes::min(values));
+            partial.max = partial.max.max(lanes::max(values));
+        }
+        count
+    }
+
+    /// As [`add_unordered`](Self::add_unordered), of what a partial stands for.
+    #[inline]
+    pub(crate) fn add_partial(&mut self, other: &Partial) {
+        let partial = &mut self.partial;
+        partial.count += other.count;
+        partial.sum += other.sum;
+        partial.min = partial.min.min(other.min);
+        partial.max = partial.max.max(other.max);
+    }
+
+    /// Notes how the series moved, once all of its samples in the window were appended: `line` is
+    /// of these samples. What is pooled is the sum of such movements.
+    pub(crate) fn close(&mut self, line: &Line, needs: Needs) {
+        if needs.delta && self.partial.count > 0 {
+            self.trend.delta = self.partial.last.value - self.partial.first.value;
+        }
+        if needs.line {
+            (self.trend.irate, self.trend.slope) = (line.irate(), line.slope());
+        }
     }
 
     fn merge_moments(&mut self, other: &Self) {
@@ -150,7 +225,13 @@ impl Accumulator {
     /// not finite.
     #[must_use]
     pub fn stddev(&self) -> f64 {
-        (self.deviations / self.partial.count as f64).sqrt()
+        self.variance().sqrt()
+    }
+
+    /// The population's variance: 0 for one sample, NaN for none or where a value is not finite.
+    #[must_use]
+    pub fn variance(&self) -> f64 {
+        self.deviations / self.partial.count as f64
     }
 }
 
@@ -165,7 +246,7 @@ mod tests {
     use super::*;
     use crate::model::STALE_MARKER_BITS;
 
-    const ALL: Needs = Needs { extremes: true, increase: true, moments: true, values: false };
+    const ALL: Needs = Needs { moments: true, ..Needs::PARTIAL };
 
     fn times(length: usize) -> Vec<i64> {
         (0..length as i64).collect()

@@ -30,19 +30,29 @@ pub enum Function {
     Last,
     /// The population's standard deviation.
     Stddev,
+    /// The population's variance.
+    Variance,
     /// Increase per second of the window's length, whether or not samples fill it.
     Rate,
     /// Growth of a counter, a fall taken as a reset to zero; several series' add up. The step from
     /// the last sample before the window belongs to it where the request's range holds that
     /// sample, so the increases of all windows add up to the increase of the whole range.
     Increase,
+    /// Growth of a counter a second over the last step of the window, a fall taken as a reset to
+    /// zero; several series' add up. NaN where no series has two samples.
+    Irate,
+    /// The last value of the window less the first, of a gauge; several series' add up.
+    Delta,
+    /// The slope a second of the least squares line through the window's samples (Prometheus'
+    /// `simple_linear_regression`); several series' add up. NaN where no series has two samples.
+    Deriv,
     /// The exact quantile, `0 <= q <= 1`, linear between order statistics.
     Quantile(f64),
 }
 
 impl Function {
     /// The functions that are only a name.
-    const NAMED: [(&'static str, Self); 10] = [
+    const NAMED: [(&'static str, Self); 14] = [
         ("count", Self::Count),
         ("sum", Self::Sum),
         ("avg", Self::Avg),
@@ -51,8 +61,12 @@ impl Function {
         ("first", Self::First),
         ("last", Self::Last),
         ("stddev", Self::Stddev),
+        ("variance", Self::Variance),
         ("rate", Self::Rate),
         ("increase", Self::Increase),
+        ("irate", Self::Irate),
+        ("delta", Self::Delta),
+        ("deriv", Self::Deriv),
     ];
 
     /// What a fold must compute so that all of the functions can be answered.
@@ -63,9 +77,12 @@ impl Function {
             match function {
                 Self::Min | Self::Max => needs.extremes = true,
                 Self::Rate | Self::Increase => needs.increase = true,
-                Self::Stddev => needs.moments = true,
+                Self::Stddev | Self::Variance => needs.moments = true,
+                Self::Delta => needs.delta = true,
+                Self::Irate | Self::Deriv => needs.line = true,
                 Self::Quantile(_) => needs.values = true,
-                Self::Count | Self::Sum | Self::Avg | Self::First | Self::Last => {}
+                Self::First | Self::Last => needs.ends = true,
+                Self::Count | Self::Sum | Self::Avg => {}
             }
         }
         needs
@@ -87,8 +104,12 @@ impl Function {
             Self::First => partial.first.value,
             Self::Last => partial.last.value,
             Self::Stddev => window.stddev(),
+            Self::Variance => window.variance(),
             Self::Rate => partial.increase / seconds,
             Self::Increase => partial.increase,
+            Self::Irate => window.trend.irate,
+            Self::Delta => window.trend.delta,
+            Self::Deriv => window.trend.slope,
             Self::Quantile(q) => super::quantile(q, values),
         }
     }
@@ -175,7 +196,10 @@ mod tests {
 
     #[test]
     fn text_and_back() {
-        for text in ["count", "avg", "rate", "p50", "p99", "p99.9", "p7", "p0", "p100", "p99.99"] {
+        for text in [
+            "count", "avg", "rate", "variance", "irate", "deriv", "delta", "p50", "p99", "p99.9",
+            "p7", "p0", "p100", "p99.99",
+        ] {
             assert_eq!(text.parse::<Function>().unwrap().to_string(), text);
         }
         let third = Function::Quantile(1.0 / 3.0);

@@ -13,6 +13,7 @@ mod lanes;
 mod partial;
 mod quantile;
 mod sketch;
+mod trend;
 
 pub use accumulator::{Accumulator, Needs};
 pub use distribution::Distribution;
@@ -20,3 +21,4 @@ pub use function::Function;
 pub use partial::Partial;
 pub use quantile::quantile;
 pub use sketch::{Bin, SKETCH_BINS_MAX, SKETCH_RELATIVE_ERROR, Sketch};
+pub(crate) use trend::Line;

@@ -12,6 +12,8 @@ use crate::time::{Tier, TimeRange, Timestamp};
 
 const MAGIC: [u8; 4] = *b"ICCT";
 const VERSION: u8 = 1;
+/// Bytes of the field that catalogs of earlier builds end without.
+const RAW_WHOLE_FROM_BYTES: usize = 8;
 /// Bytes of one [`PartRow`].
 const PART_BYTES: usize = 94;
 
@@ -142,6 +144,7 @@ pub(super) fn encode(catalog: &Catalog) -> Result<Vec<u8>> {
             TombstoneRow { id: *id, rank: *rank, start_ns, end_ns, selector: selector.clone() };
         body.extend(bincode::encode_to_vec(row, LAYOUT).map_err(refused)?);
     }
+    body.extend_from_slice(&catalog.raw_whole_from.0.to_le_bytes());
     let mut bytes = Vec::new();
     write_frame(&mut bytes, MAGIC, VERSION, &body);
     if bytes.len() > CATALOG_BYTES_MAX {
@@ -170,8 +173,13 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Catalog, DecodeError> {
         let TombstoneRow { id, rank, selector, .. } = row;
         tombstones.push(Tombstone { id, rank, range, selector });
     }
+    // Who wrote it without did not note what was removed.
+    let mut raw_whole_from = Timestamp::MAX;
+    if body.len() == RAW_WHOLE_FROM_BYTES {
+        raw_whole_from = Timestamp(next_row(&mut body)?);
+    }
     if !body.is_empty() {
-        let (found, expected) = (body.len() as u64, "none behind the last tombstone");
+        let (found, expected) = (body.len() as u64, "eight behind the last tombstone, or none");
         return Err(DecodeError::Invalid { what: "bytes in the catalog", found, expected });
     }
     Ok(Catalog {
@@ -181,6 +189,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Catalog, DecodeError> {
         watermark: head.watermark,
         next_part: head.next_part,
         next_tombstone: head.next_tombstone,
+        raw_whole_from,
         parts,
         tombstones,
     })

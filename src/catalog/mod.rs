@@ -34,6 +34,10 @@ pub struct Catalog {
     pub next_part: u64,
     /// The id that the next tombstone gets; ids ascend from 1 and are never used again.
     pub next_tombstone: u64,
+    /// From here on raw parts hold every sample that was ever committed and not deleted: none whose
+    /// window ends later was removed without another in its place. `Timestamp::MIN` where none ever
+    /// was, `Timestamp::MAX` where that is not known.
+    pub raw_whole_from: Timestamp,
     /// The live parts, ascending by id.
     pub parts: Vec<PartEntry>,
     /// Deletes that parts may still hold samples of, ascending by id.
@@ -136,6 +140,7 @@ impl Catalog {
             watermark: 0,
             next_part: 1,
             next_tombstone: 1,
+            raw_whole_from: Timestamp::MIN,
             parts: Vec::new(),
             tombstones: Vec::new(),
         }
@@ -155,7 +160,11 @@ impl Catalog {
     /// # Errors
     /// [`Error::InvalidArgument`] where there is no such part.
     pub fn with_removed(&self, ids: &[u64]) -> Result<Self> {
-        self.with_replaced(ids, &[], self.watermark)
+        let mut next = self.with_replaced(ids, &[], self.watermark)?;
+        let removed = ids.iter().filter_map(|&id| self.part(id));
+        let ends = removed.filter(|part| part.tier.is_raw()).map(|part| part.window.end);
+        next.raw_whole_from = ends.fold(self.raw_whole_from, Timestamp::max);
+        Ok(next)
     }
 
     /// This catalog with some parts in place of others, in one edit: what compaction does.

@@ -89,8 +89,7 @@ fn complaints(evidence: &Evidence) -> Vec<String> {
 }
 
 /// The plan as it was carried out: which tier answered which stretch, out of what.
-pub(super) fn explain(screen: &mut Screen, answer: &Answer) -> std::io::Result<()> {
-    let evidence = &answer.evidence;
+pub(super) fn explain(screen: &mut Screen, evidence: &Evidence) -> std::io::Result<()> {
     let mut table = Columns::new(&["tier", "stretches", ">records", ">parts"]);
     for read in evidence.tiers.iter().rev() {
         let mut stretches = read.stretches.iter();

@@ -19,6 +19,7 @@ mod import;
 mod input;
 mod parquet;
 mod progress;
+mod promql;
 mod query;
 mod retain;
 mod screen;
@@ -57,6 +58,7 @@ Examples:
   curl -s localhost:9100/metrics | icecore import --db history --timestamp now -
   icecore query --db history 'node_load1' --step 1m --agg avg,p99
   icecore query --db history 'node_cpu_seconds_total{mode!=\"idle\"}' --agg rate --by mode
+  icecore query --db history --promql 'sum by (mode) (rate(node_cpu_seconds_total[5m]))'
   icecore stats --db history
   icecore export --db history --format csv 'node_load1' > load.csv";
 

@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
-use super::arguments::{Between, duration};
+use super::arguments::{Between, When, duration, when};
 use super::chart::{self, Curve};
 use super::screen::Screen;
 use super::table::Columns;
-use super::{Failure, StoreArguments, evidence, figures, open_to_read};
+use super::{Failure, StoreArguments, evidence, figures, open_to_read, promql};
 use crate::engine::Engine;
 use crate::integration::notation::Rfc3339;
 use crate::integration::quantity::parse_tier;
@@ -21,9 +21,10 @@ const WINDOWS_WANTED: u64 = 120;
 /// Rows of the table; the rest is told.
 const ROWS_MAX: usize = 20;
 
-/// Ask for windowed values: draws a chart and a table, or JSON
+/// Ask for windowed values, or in PromQL: draws a chart and a table, or JSON
 ///
 /// A selector is a metric name and matchers: =, !=, =~ and !~, patterns anchored at both ends.
+/// With --promql the whole question is a PromQL expression, evaluated every --step, or once --at.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -32,6 +33,8 @@ Examples:
   icecore query --db history 'node_disk_io_time_seconds_total' --from now-1h --agg rate,p99
   icecore query --db history 'lake_query_seconds' --from now-1y --agg p99 --step 1d --explain
   icecore query --db history '{__name__=~\"node_memory_.*\"}' --agg last --json
+  icecore query --db history --promql 'sum by (mode) (rate(node_cpu_seconds_total[5m]))' --step 1m
+  icecore query --db history --promql 'topk(3, node_filesystem_avail_bytes)' --at now --explain
 
 Functions: count, sum, avg, min, max, first, last, stddev, rate, increase, and quantiles (p50, p99,
 p99.9), exact from samples, within 1 % from sketches. rate and increase take falls of a counter as resets.")]
@@ -39,7 +42,15 @@ pub(super) struct Query {
     #[command(flatten)]
     store: StoreArguments,
     /// Which series: a metric name, matchers, or both
-    selector: String,
+    #[arg(required_unless_present = "promql")]
+    selector: Option<String>,
+    /// A PromQL expression, in place of a selector and functions
+    #[arg(long, value_name = "EXPRESSION", conflicts_with_all = ["selector", "agg", "by", "windows", "tier", "cut_short"])]
+    promql: Option<String>,
+    /// Evaluate the PromQL expression once, at this time [default: every step of the range]
+    #[arg(long, value_name = "TIME", value_parser = when, allow_hyphen_values = true)]
+    #[arg(requires = "promql", conflicts_with_all = ["from", "to", "step"])]
+    at: Option<When>,
     #[command(flatten)]
     between: Between,
     /// Length of a window: 10s, 1m, 1h30m [default: a round one that gives some 120 windows]
@@ -76,10 +87,14 @@ pub(super) struct Query {
 
 impl Query {
     pub(super) fn run(self, screen: &mut Screen) -> Result<(), Failure> {
-        let selector = Selector::parse(&self.selector)?;
+        let text = self.selector.as_deref().unwrap_or_default();
+        let selector = Selector::parse(text)?;
         let began = Instant::now();
         let engine = open_to_read(&self.store.db)?;
         let opened = began.elapsed();
+        if let Some(expression) = &self.promql {
+            return self.question(expression).run(&engine, opened, screen);
+        }
         let Some(range) = self.between.resolve(&engine)? else {
             return self.nothing(screen);
         };
@@ -88,7 +103,7 @@ impl Query {
         let answer = engine.query(&selector, &request)?;
         let elapsed = began.elapsed();
         if self.store.json {
-            screen.json(&to_json(&self.selector, &answer, request.step))?;
+            screen.json(&to_json(text, &answer, request.step))?;
             return Ok(());
         }
         show(screen, &engine, &selector, &answer, request.step)?;
@@ -100,7 +115,7 @@ impl Query {
         screen.line("")?;
         evidence::show(screen, &answer)?;
         if self.explain {
-            evidence::explain(screen, &answer)?;
+            evidence::explain(screen, &answer.evidence)?;
             screen.line(format!(
                 "opened in {}, answered in {}",
                 figures::length(opened),
@@ -112,6 +127,31 @@ impl Query {
         Ok(())
     }
 
+    fn question<'a>(&'a self, expression: &'a str) -> promql::Question<'a> {
+        let options = crate::promql::Options {
+            limits: self.limits(),
+            deadline: self.deadline(),
+            ..crate::promql::Options::default()
+        };
+        promql::Question {
+            expression,
+            between: &self.between,
+            at: self.at,
+            step: self.step,
+            options,
+            explain: self.explain,
+            json: self.store.json,
+        }
+    }
+
+    fn limits(&self) -> Limits {
+        Limits { series_max: self.series_max, samples_max: self.samples_max, ..Limits::default() }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.deadline.map(|deadline| Instant::now() + deadline)
+    }
+
     fn request(&self, range: TimeRange) -> Request {
         let group_by = match &self.by {
             None => Grouping::Series,
@@ -120,18 +160,13 @@ impl Query {
                 Grouping::Labels(labels.filter(|label| !label.is_empty()).map(Into::into).collect())
             }
         };
-        let limits = Limits {
-            series_max: self.series_max,
-            samples_max: self.samples_max,
-            ..Limits::default()
-        };
         let request = Request {
             step: Some(self.step.unwrap_or_else(|| round_step(range))),
             group_by,
-            limits,
+            limits: self.limits(),
             tier: self.tier,
             cut_short: self.cut_short,
-            deadline: self.deadline.map(|deadline| Instant::now() + deadline),
+            deadline: self.deadline(),
             ..Request::new(range, self.agg.clone())
         };
         // Where the beginning is ours to choose, windows begin at round times.
@@ -142,7 +177,7 @@ impl Query {
         if self.store.json {
             let functions: Vec<String> = self.agg.iter().map(Function::to_string).collect();
             screen.json(&json!({
-                "selector": self.selector, "functions": functions, "windows": [], "groups": [],
+                "selector": self.selector.as_deref().unwrap_or_default(), "functions": functions, "windows": [], "groups": [],
             }))?;
         } else {
             screen.line("nothing is stored in that range")?;
@@ -163,7 +198,7 @@ fn tier(text: &str) -> Result<TierChoice, String> {
 }
 
 /// The shortest round step that gives at most [`WINDOWS_WANTED`] windows.
-fn round_step(range: TimeRange) -> Duration {
+pub(super) fn round_step(range: TimeRange) -> Duration {
     const STEPS_S: [u64; 18] = [
         1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 21_600, 43_200, 86_400,
         604_800,
@@ -411,7 +446,7 @@ fn to_json(selector: &str, answer: &Answer, step: Option<Duration>) -> Value {
 }
 
 /// JSON has neither NaN (an empty window) nor infinities.
-fn number(value: f64) -> Value {
+pub(super) fn number(value: f64) -> Value {
     if value.is_nan() {
         Value::Null
     } else if value.is_infinite() {

@@ -83,6 +83,13 @@ impl Serve {
     pub(super) fn run(self, screen: &mut Screen) -> Result<(), Failure> {
         let options = self.server_options()?;
         // Before the engine opens: what is wrong with these is told at once.
+        if options.tokens.is_none() && !self.insecure_no_auth && !self.listen.ip().is_loopback() {
+            let listen = self.listen;
+            let message = format!(
+                "{listen} is reached from other machines: give --tokens FILE, or --insecure-no-auth"
+            );
+            return Err(Failure::Usage(message));
+        }
         options.check()?;
         let ending = Ending::new().map_err(|error| Failure::Input("signals".to_owned(), error))?;
         let engine = Arc::new(Engine::open(&self.store.db, self.engine_options()?)?);

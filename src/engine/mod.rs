@@ -36,6 +36,7 @@ mod ingest;
 mod ledger;
 mod maintenance;
 mod partition;
+mod queries;
 mod receipt;
 mod record_parts;
 mod recorder;
@@ -72,11 +73,7 @@ use crate::error::{Error, ReadOnlyCause, Result};
 use crate::fs::{Fs, FsLock, RealFs};
 use crate::model::{Metadata, Selector, Series, SeriesId};
 use crate::options::{Maintenance, Options};
-use crate::query::{
-    self, Answer, Evidence, Function, GroupKey, Loss, Request, SampleRequest, SeriesRuns,
-    SeriesSamples,
-};
-use crate::segment::Sources;
+use crate::query::{self, Evidence, SampleRequest, SeriesRuns, SeriesSamples};
 use crate::time::{Clock, SystemClock, TimeRange, Timestamp};
 use crate::wal;
 use channel::{Message, Outlet};
@@ -285,21 +282,12 @@ impl Engine {
         selector: &Selector,
         range: TimeRange,
     ) -> Result<Vec<(SeriesId, Arc<Series>)>> {
-        let mut found = self.select(selector);
+        let mut found = self.select(selector)?.to_vec();
         if range != TimeRange::ALL {
             let sources = self.shared.live.view().sources();
             query::retain_held(&mut found, range, &sources)?;
         }
         Ok(found)
-    }
-
-    /// The index's answer, ascending by series.
-    fn select(&self, selector: &Selector) -> Vec<(SeriesId, Arc<Series>)> {
-        let index = &self.shared.index;
-        let ids = index.select(selector).into_iter();
-        let mut found: Vec<_> = ids.filter_map(|id| Some((id, index.series(id)?))).collect();
-        found.sort_unstable_by(|a, b| a.1.cmp(&b.1));
-        found
     }
 
     /// The names of the labels that the selected series have, ascending, `__name__` among them; as
@@ -340,9 +328,9 @@ impl Engine {
         selector: &Selector,
         request: &SampleRequest,
     ) -> Result<Vec<SeriesSamples>> {
-        let series = self.select(selector);
+        let series = self.select_within(selector, request.costs())?;
         let sources = self.shared.live.view().sources();
-        self.shared.pool.install(|| query::read_samples(request, &series, &sources))
+        query::read_samples(request, &series, &sources, self.resources())
     }
 
     /// Hands the samples of one series after another to `visit`, ascending by series and time, a
@@ -357,7 +345,7 @@ impl Engine {
         request: &SampleRequest,
         visit: impl FnMut(&Arc<Series>, &[i64], &[f64]) -> Result<()>,
     ) -> Result<()> {
-        let series = self.select(selector);
+        let series = self.select_within(selector, request.costs())?;
         let sources = self.shared.live.view().sources();
         query::for_each_run(request, &series, &sources, visit)
     }
@@ -376,52 +364,9 @@ impl Engine {
         begin: impl Fn() -> S + Sync + Send,
         fold: impl Fn(&mut S, &Arc<Series>, SeriesRuns<'_, '_>) -> Result<()> + Sync + Send,
     ) -> Result<(Vec<S>, Evidence)> {
-        let series = self.select(selector);
+        let series = self.select_within(selector, request.costs())?;
         let sources = self.shared.live.view().sources();
-        self.shared.pool.install(|| query::fold_series(request, &series, &sources, begin, fold))
-    }
-
-    /// Answers a windowed aggregation over the series that the selector names, in parallel, from
-    /// the coarsest tiers that answer exactly (see [`query::TierChoice`]).
-    ///
-    /// # Errors
-    /// [`Error::Limit`], [`Error::Deadline`], [`Error::Cancelled`], [`Error::InvalidArgument`];
-    /// I/O or corruption.
-    pub fn query(&self, selector: &Selector, request: &Request) -> Result<Answer> {
-        let series = self.select(selector);
-        let sources = self.shared.live.view().sources();
-        self.shared.pool.install(|| {
-            let mut answer = query::execute(request, &series, &sources)?;
-            if request.losses {
-                answer.evidence.losses = Some(self.losses(request, &sources)?);
-            }
-            Ok(answer)
-        })
-    }
-
-    /// What came late or was refused in the request's range, as the engine's own metrics tell.
-    fn losses(&self, request: &Request, sources: &Sources) -> Result<Vec<Loss>> {
-        let mut losses = Vec::new();
-        for metric in self_metrics::LOSSES {
-            let selector = Selector::metric(metric)?;
-            let series = self.select(&selector);
-            let request = Request {
-                deadline: request.deadline,
-                cancel: request.cancel.clone(),
-                ..Request::new(request.range, vec![Function::Increase])
-            };
-            let answer = query::execute(&request, &series, sources)?;
-            losses.extend(answer.groups.iter().filter_map(|group| {
-                let GroupKey::Series(series) = &group.key else { return None };
-                let samples = *group.values.first()?.first()?;
-                let reason = match series.label("reason") {
-                    "" => "late",
-                    reason => reason,
-                };
-                (samples > 0.0).then(|| Loss { reason: reason.to_owned(), samples })
-            }));
-        }
-        Ok(losses)
+        query::fold_series(request, &series, &sources, self.resources(), begin, fold)
     }
 
     /// Samples refused so far in this run, by reason.
@@ -458,6 +403,12 @@ impl Engine {
         let log = self.opened_read_only().then(|| self.shared.log_dir());
         let source = snapshot::Source { log, pinned };
         snapshot::snapshot(&*self.shared.fs, &source, dir.as_ref(), options, progress)
+    }
+
+    /// Runs what is parallel on the engine's own threads.
+    #[cfg(feature = "server")]
+    pub(crate) fn install<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        self.shared.pool.install(work)
     }
 
     fn opened_read_only(&self) -> bool {

@@ -23,6 +23,7 @@ use crate::index::Index;
 use crate::model::SeriesId;
 use crate::options::Options;
 use crate::part::{self, CacheLimits, Part, PartCache};
+use crate::query::MemoryBudget;
 use crate::time::duration_nanos;
 use crate::wal::{self, Record, Replay};
 
@@ -74,6 +75,7 @@ pub(super) fn open(dir: &Path, options: Options, environment: Environment) -> Re
     })?;
     let masks = ledger::resolve(&catalog, &index)?;
     let parts = opened.len();
+    let query_memory = MemoryBudget::new(options.query_memory_bytes_max);
     let health = if options.read_only { Health::read_only() } else { Health::default() };
     let shared = Arc::new(Shared {
         token: EngineToken::new(),
@@ -83,6 +85,7 @@ pub(super) fn open(dir: &Path, options: Options, environment: Environment) -> Re
         fs,
         clock,
         pool,
+        query_memory,
         index,
         health,
         groups: Groups::default(),

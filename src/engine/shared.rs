@@ -18,6 +18,7 @@ use crate::index::Index;
 use crate::model::{Series, SeriesId};
 use crate::options::Options;
 use crate::part::{Layout, Part, PartCache};
+use crate::query::MemoryBudget;
 use crate::retention::{DropCause, Dropped};
 use crate::segment::{ChunkSource, Mask, RecordSource, Sources};
 use crate::time::Clock;
@@ -42,6 +43,8 @@ pub(super) struct Shared {
     pub(super) fs: Arc<dyn Fs>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) pool: rayon::ThreadPool,
+    /// What queries that run at the same time may hold together.
+    pub(super) query_memory: MemoryBudget,
     pub(super) index: Index,
     pub(super) gate: Gate,
     pub(super) health: Health,
@@ -263,6 +266,7 @@ impl View {
     /// Every source, in no order; their ranks order the writes.
     pub(super) fn sources(&self) -> Sources {
         let mut sources = sources_of(&self.parts, &self.masks);
+        sources.raw_whole_from = Some(self.catalog.raw_whole_from);
         for head in self.frozen.iter().chain([&self.head]) {
             if head.samples() > 0 {
                 sources.samples.push(Arc::clone(head) as Arc<dyn ChunkSource>);

@@ -24,11 +24,11 @@ impl Engine {
         range: TimeRange,
         mut visit: impl FnMut(&Arc<Series>, &Records, RecordFields) -> Result<()>,
     ) -> Result<()> {
-        let series = self.select(selector);
+        let series = self.select(selector)?;
         let mut sources = self.shared.live.view().sources();
         sources.records.retain(|source| source.tier() == tier);
         sources.records.sort_by_key(|source| source.rank());
-        for (id, series) in &series {
+        for (id, series) in series.iter() {
             let (records, fields) = latest_records(&sources, *id, range)?;
             if !records.is_empty() {
                 visit(series, &records, fields)?;

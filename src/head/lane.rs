@@ -42,6 +42,12 @@ impl Lane {
         Some((*self.timestamps(0).first()?, self.last?))
     }
 
+    /// The last timestamp, and the value of `column` there.
+    pub(super) fn last(&self, column: usize) -> Option<(i64, f64)> {
+        let rows = self.row_of_block(self.blocks.len()) + self.tail.timestamps.len();
+        Some((self.last?, self.value(column, rows.checked_sub(1)?)?))
+    }
+
     /// Whether a row at `timestamp` comes after all others.
     pub(super) fn accepts(&self, timestamp: i64) -> bool {
         self.last.is_none_or(|last| last < timestamp)

@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use roaring::RoaringBitmap;
+
 use super::distributions::Distributions;
 use super::lane::Lane;
 use super::plan::{Plan, RowRef};
 use crate::aggregate::Partial;
 use crate::error::Result;
-use crate::model::SeriesId;
-use crate::segment::{ChunkRef, ChunkSource};
+use crate::model::{SeriesId, is_stale};
+use crate::segment::{ChunkRef, ChunkSource, Extent, Latest};
 use crate::time::{TimeRange, Timestamp};
 
 /// A column of a lane.
@@ -248,6 +250,30 @@ fn merged_rows(chunk: usize, samples: u32) -> std::ops::Range<usize> {
 impl ChunkSource for Snapshot {
     fn rank(&self) -> u64 {
         self.last_sequence.unwrap_or(0)
+    }
+
+    fn extent(&self) -> Option<Extent> {
+        let (first, last) = self.time_bounds()?;
+        let (samples, series) = (self.samples, self.places.len() as u64);
+        Some(Extent { first, last, samples, series })
+    }
+
+    fn latest(&self, series: &[SeriesId], out: &mut Vec<Option<Latest>>) -> Result<()> {
+        // A head may hold a few of many that are asked for: most are told by a bit each.
+        let few = self.places.len() < series.len();
+        let held: Option<RoaringBitmap> = few.then(|| self.places.keys().map(|id| id.0).collect());
+        out.extend(series.iter().map(|&one| {
+            if held.as_ref().is_some_and(|held| !held.contains(one.0)) {
+                return None;
+            }
+            let lane = |place: &Place| self.lane(*place)?.last(place.column as usize);
+            let last = self.places(one).iter().filter_map(lane);
+            let (last, value) = last.max_by_key(|(last, _)| *last)?;
+            // Of several lanes, or where samples came late, a later write may have replaced it.
+            let known = self.is_plain(one) && !is_stale(value);
+            Some(Latest { last: Timestamp(last), value: known.then_some(value) })
+        }));
+        Ok(())
     }
 
     fn chunks(&self, series: SeriesId, range: TimeRange, out: &mut Vec<ChunkRef>) -> Result<()> {

@@ -11,14 +11,17 @@
 
 mod postings;
 mod select;
+mod selections;
 pub mod table;
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use roaring::RoaringBitmap;
 
 use self::postings::Postings;
+pub use self::selections::Selected;
+use self::selections::Selections;
 use crate::model::{METRIC_NAME_LABEL, Metadata, MetricKind, Series, SeriesId};
 
 /// Bytes that an entry of the id map and one of the id list take: a pointer and an id at the
@@ -38,6 +41,7 @@ const ENTRY_BYTES: usize = 17 * 8 / 5 + 8 + 16;
 #[derive(Debug, Default)]
 pub struct Index {
     state: RwLock<State>,
+    selections: Mutex<Selections>,
 }
 
 #[derive(Debug, Default)]
@@ -46,6 +50,8 @@ struct State {
     /// By id; nothing where the series was removed, since ids are not given twice.
     series: Vec<Option<Arc<Series>>>,
     live: RoaringBitmap,
+    /// Counts the comings and goings of series.
+    generation: u64,
     postings: Postings,
     metadata: HashMap<Box<str>, Arc<Metadata>>,
     /// Of the identities and their entries; the rest counts itself.
@@ -208,6 +214,10 @@ impl Index {
     fn write(&self) -> RwLockWriteGuard<'_, State> {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn selections(&self) -> MutexGuard<'_, Selections> {
+        self.selections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl State {
@@ -218,6 +228,7 @@ impl State {
         if id.0 == next {
             self.series_bytes += series.memory_bytes() + ENTRY_BYTES;
             self.live.insert(next);
+            self.generation += 1;
             self.postings.insert(next, &series);
             self.series.push(Some(series));
         }
@@ -230,6 +241,7 @@ impl State {
         };
         self.ids.remove(&series);
         self.live.remove(id.0);
+        self.generation += 1;
         self.series_bytes -= series.memory_bytes() + ENTRY_BYTES - size_of::<usize>();
         self.postings.remove(id.0, &series);
         if !self.postings.has_metric(series.name())

@@ -15,7 +15,9 @@ use std::ops::Bound;
 use roaring::RoaringBitmap;
 
 use super::postings::{Label, Posting};
+use super::selections::{Selected, sort};
 use super::{Index, State};
+use crate::error::Result;
 use crate::model::{METRIC_NAME_LABEL, MatchOp, Matcher, Selector, SeriesId};
 
 /// Values or candidates examined under one hold of the lock: some 50 µs of a common pattern.
@@ -26,7 +28,36 @@ impl Index {
     /// series; a pattern costs its run over the values of its label, or of the candidates left.
     #[must_use]
     pub fn select(&self, selector: &Selector) -> Vec<SeriesId> {
-        self.select_ids(selector).into_iter().map(SeriesId).collect()
+        self.select_all(selector).into_iter().map(SeriesId).collect()
+    }
+
+    /// The series that a selector selects, ascending by series, with their ids. What was asked
+    /// lately is remembered as long as no series comes or goes. `check` is asked every 50 µs or so
+    /// whether to go on, and before the series are sorted, with their number.
+    ///
+    /// # Errors
+    /// That of `check`.
+    pub fn selected(
+        &self,
+        selector: &Selector,
+        check: &dyn Fn(u64) -> Result<()>,
+    ) -> Result<Selected> {
+        let generation = self.read().generation;
+        if let Some(known) = self.selections().get(selector, generation) {
+            check(known.len() as u64)?;
+            return Ok(known);
+        }
+        let ids = self.select_ids(selector, &|| check(0))?;
+        check(ids.len())?;
+        let mut found = Vec::with_capacity(ids.len() as usize);
+        self.visit(&ids, &|| check(0), |state, id| {
+            let series = state.series.get(id as usize).and_then(Option::as_ref);
+            found.extend(series.map(|series| (SeriesId(id), series.clone())));
+        })?;
+        sort(&mut found, &|| check(0))?;
+        let selected = Selected::from(found);
+        self.selections().put(selector, generation, &selected);
+        Ok(selected)
     }
 
     /// The names of the labels that the selected series have, ascending, `__name__` among them.
@@ -37,7 +68,7 @@ impl Index {
         if selector.matchers().is_empty() {
             names.extend(self.read().postings.names().map(str::to_owned));
         } else {
-            self.visit(&self.select_ids(selector), |state, id| {
+            self.visit_all(&self.select_all(selector), |state, id| {
                 let Some(Some(series)) = state.series.get(id as usize) else { return };
                 for name in std::iter::once(METRIC_NAME_LABEL).chain(series.labels().map(|l| l.0)) {
                     if !names.contains(name) {
@@ -58,7 +89,7 @@ impl Index {
             return values.into_iter().flatten().map(|(value, _)| value.to_owned()).collect();
         }
         let mut values = BTreeSet::new();
-        self.visit(&self.select_ids(selector), |state, id| {
+        self.visit_all(&self.select_all(selector), |state, id| {
             let Some(Some(series)) = state.series.get(id as usize) else { return };
             let value = series.label(label);
             if !value.is_empty() && !values.contains(value) {
@@ -68,7 +99,17 @@ impl Index {
         values.into_iter().collect()
     }
 
-    fn select_ids(&self, selector: &Selector) -> RoaringBitmap {
+    /// As [`select_ids`](Self::select_ids), to the end.
+    fn select_all(&self, selector: &Selector) -> RoaringBitmap {
+        // Nothing else refuses.
+        self.select_ids(selector, &|| Ok(())).unwrap_or_default()
+    }
+
+    fn select_ids(
+        &self,
+        selector: &Selector,
+        check: &dyn Fn() -> Result<()>,
+    ) -> Result<RoaringBitmap> {
         let (equal, mut others): (Vec<&Matcher>, Vec<&Matcher>) =
             selector.matchers().iter().partition(|m| m.op() == MatchOp::Equal && m.value() != "");
         let mut candidates = self.read().equal(&equal);
@@ -78,54 +119,87 @@ impl Index {
             if candidates.is_empty() {
                 break;
             }
-            self.refine(&mut candidates, matcher);
+            self.refine(&mut candidates, matcher, check)?;
         }
-        candidates
+        Ok(candidates)
     }
 
     /// Leaves the candidates that the matcher accepts.
-    fn refine(&self, candidates: &mut RoaringBitmap, matcher: &Matcher) {
+    fn refine(
+        &self,
+        candidates: &mut RoaringBitmap,
+        matcher: &Matcher,
+        check: &dyn Fn() -> Result<()>,
+    ) -> Result<()> {
         let keep = matcher.accepts("");
         let values = self.read().postings.label(matcher.name()).map_or(0, Label::len);
-        let decided = if let Some(values) = wanted(matcher) {
-            self.read().any_of(matcher.name(), values)
+        let decided = if let Some(wanted) = wanted(matcher).filter(|wanted| wanted.len() <= values)
+        {
+            check()?;
+            self.read().any_of(matcher.name(), wanted)
         } else if candidates.len() <= values as u64 {
             let mut accepted = RoaringBitmap::new();
-            self.visit(candidates, |state, id| {
+            self.visit(candidates, check, |state, id| {
                 let series = state.series.get(id as usize).and_then(Option::as_ref);
                 if series.is_some_and(|series| matcher.accepts(series.label(matcher.name()))) {
                     accepted.insert(id);
                 }
-            });
+            })?;
             *candidates = accepted;
-            return;
+            return Ok(());
         } else {
-            self.scan(matcher, keep)
+            self.scan(matcher, keep, check)?
         };
         if keep {
             *candidates -= decided;
         } else {
             *candidates &= decided;
         }
+        Ok(())
     }
 
     /// The ids whose value the matcher accepts, or refuses where `keep`; a page of values at a
     /// time.
-    fn scan(&self, matcher: &Matcher, keep: bool) -> RoaringBitmap {
-        // A value that a pattern matches begins with its prefix; a value that does not match may
-        // begin anyhow.
-        let prefix = if matcher.op().is_negative() == keep { matcher.prefix() } else { "" };
-        let mut ids = RoaringBitmap::new();
+    fn scan(
+        &self,
+        matcher: &Matcher,
+        keep: bool,
+        check: &dyn Fn() -> Result<()>,
+    ) -> Result<RoaringBitmap> {
+        // A value that a pattern matches begins with one of its prefixes; a value that does not
+        // match may begin anyhow.
+        let positive = matcher.op().is_negative() == keep;
+        let prefixes = if positive { matcher.prefixes() } else { &[] };
+        let mut found = Found::default();
+        if prefixes.is_empty() {
+            self.scan_prefix(matcher, keep, "", check, &mut found)?;
+        }
+        for prefix in prefixes {
+            self.scan_prefix(matcher, keep, prefix, check, &mut found)?;
+        }
+        Ok(found.into_ids())
+    }
+
+    /// As [`scan`](Self::scan), of the values that begin with a text.
+    fn scan_prefix(
+        &self,
+        matcher: &Matcher,
+        keep: bool,
+        prefix: &str,
+        check: &dyn Fn() -> Result<()>,
+        found: &mut Found,
+    ) -> Result<()> {
         let mut start = Bound::Included(prefix.to_owned());
         loop {
+            check()?;
             let state = self.read();
-            let Some(label) = state.postings.label(matcher.name()) else { return ids };
+            let Some(label) = state.postings.label(matcher.name()) else { return Ok(()) };
             let mut last = None;
             let from = start.as_ref().map(String::as_str);
             let page = label.values_from(from).take_while(|(value, _)| value.starts_with(prefix));
             for (i, (value, posting)) in page.take(PAGE).enumerate() {
                 if matcher.accepts(value) != keep {
-                    posting.add_to(&mut ids);
+                    found.add(posting);
                 }
                 if i + 1 == PAGE {
                     last = Some(value.to_owned());
@@ -133,18 +207,53 @@ impl Index {
             }
             match last {
                 Some(last) => start = Bound::Excluded(last),
-                None => return ids,
+                None => return Ok(()),
             }
         }
     }
 
+    /// As [`visit`](Self::visit), to the end.
+    fn visit_all(&self, ids: &RoaringBitmap, visit: impl FnMut(&State, u32)) {
+        // Nothing else refuses.
+        let _ = self.visit(ids, &|| Ok(()), visit);
+    }
+
     /// Calls `visit` for each id, a page under one hold of the lock.
-    fn visit(&self, ids: &RoaringBitmap, mut visit: impl FnMut(&State, u32)) {
+    fn visit(
+        &self,
+        ids: &RoaringBitmap,
+        check: &dyn Fn() -> Result<()>,
+        mut visit: impl FnMut(&State, u32),
+    ) -> Result<()> {
         let mut ids = ids.iter().peekable();
         while ids.peek().is_some() {
+            check()?;
             let state = self.read();
             ids.by_ref().take(PAGE).for_each(|id| visit(&state, id));
         }
+        Ok(())
+    }
+}
+
+/// Ids found value by value. Those of values of one series come in no order, which a bitmap takes
+/// in much faster once they are sorted.
+#[derive(Default)]
+struct Found {
+    many: RoaringBitmap,
+    single: Vec<u32>,
+}
+
+impl Found {
+    fn add(&mut self, posting: &Posting) {
+        match posting {
+            Posting::One(id) => self.single.push(*id),
+            Posting::Many(ids) => self.many |= ids,
+        }
+    }
+
+    fn into_ids(mut self) -> RoaringBitmap {
+        self.single.sort_unstable();
+        self.many | self.single.into_iter().collect::<RoaringBitmap>()
     }
 }
 

@@ -8,6 +8,7 @@ use std::fmt;
 
 use regex::{Regex, RegexBuilder};
 use regex_syntax::hir::literal::Extractor;
+use regex_syntax::hir::{Dot, Hir, HirKind};
 
 use super::label::check_name;
 use super::text;
@@ -20,6 +21,8 @@ pub const PATTERN_BYTES_MAX: usize = 16 * 1024;
 const REGEX_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Deepest nesting of groups in a pattern.
 const NEST_MAX: u32 = 50;
+/// Most texts that a pattern is taken apart into: as many as its longest can list.
+const LITERALS_MAX: usize = PATTERN_BYTES_MAX / 2;
 
 /// The operator of a [`Matcher`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -62,8 +65,59 @@ enum Test {
     Everything,
     /// `.+`
     NonEmpty,
-    /// Whatever the regex matches; each such value begins with the prefix.
-    Regex { regex: Regex, prefix: String },
+    /// Texts with `.*` between, before or behind them.
+    Pieces(Pieces),
+    /// Whatever the regex matches; each such value begins with one of the prefixes, if there are
+    /// any.
+    Regex { regex: Regex, prefixes: Vec<String> },
+}
+
+/// A value that begins with one text, ends with another, and has others between, in order and
+/// apart: what most patterns with `.*` say, told without running them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Pieces {
+    /// At most one; empty where the pattern begins with `.*`.
+    prefixes: Vec<String>,
+    between: Vec<String>,
+    suffix: String,
+}
+
+impl Pieces {
+    /// `None` where the pattern is anything else.
+    fn of(pattern: &Hir) -> Option<Self> {
+        let HirKind::Concat(parts) = pattern.kind() else { return None };
+        let mut texts = vec![String::new()];
+        for part in parts {
+            match part.kind() {
+                HirKind::Literal(literal) => {
+                    texts.last_mut()?.push_str(std::str::from_utf8(&literal.0).ok()?);
+                }
+                HirKind::Repetition(any)
+                    if any.min == 0 && any.max.is_none() && *any.sub == Hir::dot(Dot::AnyChar) =>
+                {
+                    texts.push(String::new());
+                }
+                _ => return None,
+            }
+        }
+        let suffix = texts.pop()?;
+        let mut texts = texts.into_iter();
+        let prefixes = texts.next().into_iter().filter(|text| !text.is_empty()).collect();
+        Some(Self { prefixes, between: texts.filter(|text| !text.is_empty()).collect(), suffix })
+    }
+
+    fn accept(&self, value: &str) -> bool {
+        let prefix = self.prefixes.first().map_or("", String::as_str);
+        let rest = value.strip_prefix(prefix).and_then(|rest| rest.strip_suffix(&*self.suffix));
+        let Some(mut rest) = rest else { return false };
+        self.between.iter().all(|text| match rest.split_once(&**text) {
+            Some((_, behind)) => {
+                rest = behind;
+                true
+            }
+            None => false,
+        })
+    }
 }
 
 /// A condition on one label. The label `__name__` is the metric name.
@@ -120,10 +174,16 @@ impl Matcher {
     #[must_use]
     pub fn accepts(&self, value: &str) -> bool {
         let matches = match &self.test {
-            Test::Literals(literals) => literals.iter().any(|literal| literal == value),
+            Test::Literals(literals) => {
+                literals.binary_search_by(|literal| literal.as_str().cmp(value)).is_ok()
+            }
             Test::Everything => true,
             Test::NonEmpty => !value.is_empty(),
-            Test::Regex { regex, prefix } => value.starts_with(prefix) && regex.is_match(value),
+            Test::Pieces(pieces) => pieces.accept(value),
+            Test::Regex { regex, prefixes } => {
+                let mut begins = prefixes.iter().map(|prefix| value.starts_with(&**prefix));
+                (prefixes.is_empty() || begins.any(|begins| begins)) && regex.is_match(value)
+            }
         };
         matches != self.op.is_negative()
     }
@@ -138,16 +198,14 @@ impl Matcher {
         }
     }
 
-    /// How each value begins that the text or pattern itself matches; empty where nothing is
-    /// known.
+    /// How values begin that the text or pattern itself matches: each with one of these, ascending,
+    /// none of which begins with another. Empty where nothing is known.
     #[must_use]
-    pub fn prefix(&self) -> &str {
+    pub fn prefixes(&self) -> &[String] {
         match &self.test {
-            Test::Regex { prefix, .. } => prefix,
-            Test::Literals(literals) if literals.len() == 1 => {
-                literals.first().map_or("", String::as_str)
-            }
-            _ => "",
+            Test::Regex { prefixes, .. } | Test::Pieces(Pieces { prefixes, .. }) => prefixes,
+            // Where one begins with another, the values between are passed over all the same.
+            Test::Literals(_) | Test::Everything | Test::NonEmpty => &[],
         }
     }
 }
@@ -169,10 +227,13 @@ fn compile(pattern: &str) -> Result<Test> {
         .build()
         .parse(pattern)
         .map_err(|error| text::invalid(pattern, error_offset(&error), error_message(&error)))?;
-    let mut prefix = String::new();
+    if let Some(pieces) = Pieces::of(&parsed) {
+        return Ok(Test::Pieces(pieces));
+    }
+    let mut prefixes = Vec::new();
     // The extractor takes `^`, `$` and `\b` for nothing at all, so its words count without them.
     if parsed.properties().look_set().is_empty() {
-        let found = Extractor::new().extract(&parsed);
+        let found = Extractor::new().limit_total(LITERALS_MAX).extract(&parsed);
         if let Some(literals) = found.literals().filter(|_| found.is_exact()) {
             let mut literals: Vec<String> = literals
                 .iter()
@@ -182,14 +243,25 @@ fn compile(pattern: &str) -> Result<Test> {
             literals.dedup();
             return Ok(Test::Literals(literals));
         }
-        prefix = valid_prefix(found.longest_common_prefix().unwrap_or_default()).to_owned();
+        let found = found.literals().unwrap_or_default();
+        prefixes = shortest(found.iter().map(|literal| valid_prefix(literal.as_bytes())));
     }
     let regex = RegexBuilder::new(&format!("^(?s:{pattern})$"))
         .size_limit(REGEX_BYTES_MAX)
         .nest_limit(NEST_MAX + 2)
         .build()
         .map_err(|error| text::invalid(pattern, 0, error.to_string()))?;
-    Ok(Test::Regex { regex, prefix })
+    Ok(Test::Regex { regex, prefixes })
+}
+
+/// The texts, ascending, without those that begin with another; none where one is empty.
+fn shortest<'a>(texts: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let mut texts: Vec<&str> = texts.collect();
+    texts.sort_unstable();
+    // What begins with a text stands behind it, before any that does not.
+    texts.dedup_by(|later, kept| later.starts_with(&**kept));
+    let known = texts.first().is_some_and(|first| !first.is_empty());
+    texts.into_iter().filter(|_| known).map(str::to_owned).collect()
 }
 
 /// The longest UTF-8 text that begins `bytes`: a common prefix may end within a character.
@@ -292,15 +364,41 @@ mod tests {
 
     #[test]
     fn prefixes_hold_for_every_match() {
-        for (pattern, prefix) in [
-            ("api.*", "api"),
-            ("(?:api1|api2).+", "api"),
-            ("é.|è.", ""),
-            ("(ab.*)?", ""),
-            ("^a.*", ""),
+        for (pattern, prefixes) in [
+            ("api.*", &["api"][..]),
+            ("(?:api1|api2).+", &["api1", "api2"]),
+            ("(api|web).*", &["api", "web"]),
+            ("web[0-9]+|api.*|api-x.*", &["api", "web"]),
+            ("é.|è.", &["è", "é"]),
+            ("(ab.*)?", &[]),
+            (".*a", &[]),
+            ("^a.*", &[]),
         ] {
-            assert_eq!(matches(pattern).prefix(), prefix, "{pattern}");
+            assert_eq!(matches(pattern).prefixes(), prefixes, "{pattern}");
         }
+    }
+
+    #[test]
+    fn texts_with_anything_between_them_are_told_without_a_regex() {
+        for pattern in [".*9", "api-.*9", ".*f-.*", "a.*b.*c", "ab.*.*ba", "a\\.b.*", ".*a.*a.*"] {
+            let matcher = matches(pattern);
+            assert!(matches!(matcher.test, Test::Pieces(_)), "{pattern}");
+            let regex = Regex::new(&format!("^(?s:{pattern})$")).unwrap();
+            for value in [
+                "", "9", "api-9", "api-x9", "f-", "xf-\n", "abc", "ac", "a\nbbc", "aba", "abba",
+                "abxba", "a.b", "axb", "a.b.c", "a", "aa", "xaxax", "api-",
+            ] {
+                assert_eq!(matcher.accepts(value), regex.is_match(value), "{pattern} {value:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn as_many_values_as_a_pattern_can_list_are_looked_up() {
+        let values: Vec<String> = (0..2000).map(|i| format!("h{i}")).collect();
+        let matcher = matches(&values.join("|"));
+        assert_eq!(matcher.literals().map(<[String]>::len), Some(2000));
+        assert!(matcher.accepts("h1999") && !matcher.accepts("h2000"));
     }
 
     #[test]

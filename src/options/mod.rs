@@ -149,6 +149,9 @@ pub struct Options {
     pub log_file_bytes_max: u64,
     /// Bytes of opened segments kept in memory for queries. 64 MiB.
     pub segment_cache_bytes_max: usize,
+    /// Bytes that all queries at one moment may hold: what they fold, keep and answer. 2 GiB: two of
+    /// the largest that a single one may be by default. One that would go beyond is refused.
+    pub query_memory_bytes_max: u64,
     /// Parts whose store is open at once. 16.
     pub open_parts_max: usize,
     /// New writes are refused where the disk has less free space than this, bytes. 64 MiB: room for
@@ -197,6 +200,7 @@ impl Default for Options {
             segment_bytes_target: 512 << 10,
             log_file_bytes_max: 64 << 20,
             segment_cache_bytes_max: 64 << 20,
+            query_memory_bytes_max: 2 << 30,
             open_parts_max: 16,
             free_bytes_min: 64 << 20,
             threads: 0,

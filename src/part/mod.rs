@@ -25,7 +25,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 pub use self::cache::{CacheLimits, CacheStats, PartCache};
 pub use self::meta::{Layout, PartMeta, SegmentEntry};
@@ -41,7 +41,7 @@ use crate::error::{DecodeError, Error, Result};
 use crate::fs::{Fs, read_file};
 use crate::index::{Index, table};
 use crate::model::SeriesId;
-use crate::segment::{Chunk, ChunkRef, ChunkSource, RecordFields, Segment};
+use crate::segment::{Chunk, ChunkRef, ChunkSource, Extent, Latest, RecordFields, Segment};
 use crate::store::{self, PartStore};
 use crate::time::TimeRange;
 
@@ -49,6 +49,8 @@ const META_FILE: &str = "meta";
 const STORE_DIR: &str = "store";
 /// Longest meta file, bytes: tens of millions of series.
 const META_BYTES_MAX: usize = 1 << 30;
+/// One in so many of a part's series are most of them: the segments of all are read then.
+const MOST_IN: usize = 4;
 
 /// A part open for reading, by any number of threads. Its meta and series are in memory, its store
 /// is opened when a segment is first wanted. Dropping it closes the store.
@@ -67,6 +69,8 @@ pub struct Part {
     slots: Vec<Arc<Slot>>,
     /// Which fields the records of series carry, by position, as far as was asked.
     fields: Mutex<HashMap<u32, RecordFields>>,
+    /// The last sample of each series, by position: gathered when many are asked for.
+    latest: OnceLock<Vec<Option<Latest>>>,
     /// Held while the store is opened.
     opening: Mutex<()>,
     retired: AtomicBool,
@@ -127,6 +131,7 @@ impl Part {
             tenant: cache.admit_part(),
             slots: meta.segments.iter().map(|_| Arc::default()).collect(),
             fields: Mutex::default(),
+            latest: OnceLock::new(),
             opening: Mutex::new(()),
             retired: AtomicBool::new(false),
             meta,
@@ -227,6 +232,46 @@ impl Part {
         self.corrupt(number, DecodeError::Invalid { what: "segment", found, expected })
     }
 
+    /// Where a series stands in its table, if it holds it, looked for at `hint` first.
+    fn position_near(&self, series: SeriesId, hint: u32) -> Option<u32> {
+        let there = self.ids.get(hint as usize) == Some(&series);
+        if there { Some(hint) } else { self.position(series) }
+    }
+
+    /// The last sample of the series at a position.
+    fn latest_of(&self, position: u32) -> Result<Option<Latest>> {
+        let mut latest: Option<Latest> = None;
+        for number in self.directory.segments_of(position, TimeRange::ALL) {
+            let segment = self.segment(number)?;
+            if let Some(chunk) = segment.chunks_of(position).last()
+                && latest.is_none_or(|latest| latest.last < chunk.last)
+            {
+                latest = Some(last_of(&segment, chunk));
+            }
+        }
+        Ok(latest)
+    }
+
+    /// The last samples of all series, by position.
+    fn all_latest(&self) -> Result<&[Option<Latest>]> {
+        if let Some(known) = self.latest.get() {
+            return Ok(known);
+        }
+        let mut all: Vec<Option<Latest>> = vec![None; self.ids.len()];
+        for number in (0..).take(self.meta.segments.len()) {
+            let segment = self.segment(number)?;
+            for of_series in segment.chunks().chunk_by(|one, next| one.series == next.series) {
+                let Some(chunk) = of_series.last() else { continue };
+                if let Some(place) = all.get_mut(chunk.series as usize)
+                    && place.is_none_or(|latest| latest.last < chunk.last)
+                {
+                    *place = Some(last_of(&segment, chunk));
+                }
+            }
+        }
+        Ok(self.latest.get_or_init(|| all))
+    }
+
     /// The segment and chunk that a value locator names.
     fn located<T>(
         &self,
@@ -257,6 +302,13 @@ impl Drop for Part {
     }
 }
 
+/// The last sample of a chunk: its statistics tell, unless it is a stale marker.
+fn last_of(segment: &Segment, chunk: &Chunk) -> Latest {
+    let Partial { count, last, .. } = segment.statistics(chunk);
+    let value = (count > 0 && last.timestamp == chunk.last).then_some(last.value);
+    Latest { last: chunk.last, value }
+}
+
 /// A locator: the segment's number, and an index within it.
 const fn locator(segment: u32, index: u32) -> u64 {
     (segment as u64) << 32 | index as u64
@@ -273,6 +325,28 @@ impl ChunkSource for Part {
 
     fn tombstones(&self) -> u64 {
         self.meta.tombstones
+    }
+
+    fn extent(&self) -> Option<Extent> {
+        let PartMeta { first, last, samples, series, .. } = self.meta;
+        Some(Extent { first, last, samples, series: u64::from(series) })
+    }
+
+    fn latest(&self, series: &[SeriesId], out: &mut Vec<Option<Latest>>) -> Result<()> {
+        // Fewer are looked up without reading the segments of the others.
+        let all = series.len() >= self.ids.len() / MOST_IN;
+        let all = if all { Some(self.all_latest()?) } else { None };
+        let mut hint = 0;
+        for &one in series {
+            let position = self.position_near(one, hint);
+            hint = position.map_or(hint, |position| position + 1);
+            out.push(match (position, all) {
+                (None, _) => None,
+                (Some(position), Some(all)) => all.get(position as usize).copied().flatten(),
+                (Some(position), None) => self.latest_of(position)?,
+            });
+        }
+        Ok(())
     }
 
     fn chunks(&self, series: SeriesId, range: TimeRange, out: &mut Vec<ChunkRef>) -> Result<()> {

@@ -122,6 +122,11 @@ impl Part {
         let partials = self.field_chunks(position, Field::Partials, range)?;
         let sketches = self.field_chunks(position, Field::Sketches, range)?;
         let with_sketches = sketches.len() == partials.len();
+        if let ([only], false) = (&partials[..], with_sketches) {
+            self.read_chunk(only, out)?;
+            cut(range, out);
+            return Ok(());
+        }
         let mut chunk = Records::default();
         let mut sketches = sketches.iter().filter(|_| with_sketches);
         for found in &partials {
@@ -162,6 +167,17 @@ impl Part {
         let read = beside.segment.read_sketches(other, out);
         read.map_err(|source| self.corrupt(beside.number, source))
     }
+}
+
+/// Leaves the rows, without sketches, whose start lies in the range.
+fn cut(range: TimeRange, records: &mut Records) {
+    let Records { starts, partials, .. } = records;
+    let begin = starts.partition_point(|&start| start < range.start.0);
+    let end = starts.partition_point(|&start| start < range.end.0).max(begin);
+    starts.truncate(end);
+    partials.truncate(end);
+    starts.drain(..begin);
+    partials.drain(..begin);
 }
 
 /// Moves the rows whose start lies in the range.

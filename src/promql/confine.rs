@@ -54,7 +54,7 @@ fn confine(expression: &mut Expr, condition: &Written) {
 fn confine_selector(selector: &mut VectorSelector, condition: &Written) {
     let matchers = &mut selector.matchers;
     matchers.matchers.push(condition.clone());
-    // `{a="b" or c="d"}`: each alternative by itself.
+    // `{a="b" or c="d"}`, which only the parser knows so far: each alternative by itself.
     for alternative in &mut matchers.or_matchers {
         alternative.push(condition.clone());
     }
@@ -82,15 +82,13 @@ mod tests {
             "label_replace(up, \"tenant\", \"z\", \"\", \"\")",
             "absent(up) unless absent_over_time(up[5m])",
             "{__name__=~\".+\", tenant=~\".*\"}",
-            "{a=\"b\" or tenant=\"z\"}",
         ] {
             let query = Query::parse(text).unwrap();
             let confined = query.clone().confined(&tenant).unwrap();
-            let selectors = count(&format!("{:?}", query.tree), "VectorSelector");
-            let alternatives = if text.contains("\" or ") { 1 } else { 0 };
+            let selectors = count(&format!("{:?}", query.tree), "Matchers {");
             let conditions = count(&format!("{:?}", confined.tree), r#"x\"y"#);
             assert!(selectors > 0);
-            assert!(conditions >= selectors + alternatives, "{text}: {conditions} of {selectors}");
+            assert!(conditions == selectors, "{text}: {conditions} of {selectors}");
         }
     }
 

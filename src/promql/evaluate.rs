@@ -14,7 +14,7 @@ use super::range::seconds;
 use super::select::{self, Taken};
 use super::steps::Steps;
 use super::value::{ABSENT, Column, Outcome, Value, is_absent};
-use super::{Options, Query, operate, over_range};
+use super::{Options, Query, distribution, operate, over_range};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::time::duration_nanos;
@@ -94,6 +94,7 @@ impl Evaluation<'_> {
             Node::Aggregate(aggregate) => operate::aggregate(self, aggregate, steps),
             Node::Binary(binary) => operate::binary(self, binary, steps),
             Node::Call(function, arguments) => operate::call(self, function, arguments, steps),
+            Node::OfDistribution(of) => distribution::evaluate(self, of, steps),
             Node::Once(inner) => self.once(inner, steps),
         }
     }

@@ -12,6 +12,7 @@ mod aggregate;
 mod binary;
 mod budget;
 mod confine;
+mod distribution;
 mod evaluate;
 mod functions;
 mod labels;
@@ -66,6 +67,12 @@ impl Query {
         Ok(Self { tree, plan })
     }
 
+    /// The plan for people: one line a node, from the outside in; operands stand below, further in.
+    #[must_use]
+    pub fn plan(&self) -> String {
+        self.plan.outline()
+    }
+
     /// What it evaluates to.
     #[must_use]
     pub fn value_type(&self) -> ValueType {
@@ -80,18 +87,6 @@ impl fmt::Display for Query {
     }
 }
 
-/// Which tiers may answer in place of raw samples.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Tiers {
-    /// Those that give bit for bit what raw samples give, but for the order of additions.
-    #[default]
-    Exact,
-    /// Also where a bucket's edge may count a sample to the window beside: what retention left.
-    Allow,
-    /// None.
-    Never,
-}
-
 /// How a query is evaluated, and what it may cost.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -99,8 +94,6 @@ pub struct Options {
     pub lookback: Duration,
     /// The step of a subquery that names none, as Prometheus' global evaluation interval.
     pub subquery_step: Duration,
-    /// Which tiers may answer.
-    pub tiers: Tiers,
     /// What it may cost: series of one selector, samples decoded by one selector, bytes of columns
     /// that stand at the same time.
     pub limits: Limits,
@@ -111,13 +104,11 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// Prometheus' lookback of 5 min and evaluation interval of 1 min, exact tiers, default limits,
-    /// no deadline.
+    /// Prometheus' lookback of 5 min and evaluation interval of 1 min, default limits, no deadline.
     fn default() -> Self {
         Self {
             lookback: LOOKBACK,
             subquery_step: Duration::from_secs(60),
-            tiers: Tiers::default(),
             limits: Limits::default(),
             deadline: None,
             cancel: CancelToken::default(),

@@ -7,6 +7,7 @@ use super::plan::Selection;
 use super::steps::Steps;
 use super::value::{Outcome, Value};
 use crate::query::Evidence;
+use crate::time::TimeRange;
 
 /// Filled by all tasks of an evaluation.
 #[derive(Debug, Default)]
@@ -44,7 +45,10 @@ impl Notes {
                 gap.tier
             ));
         }
-        noted.evidence.push((selection.index, selector, evidence));
+        match noted.evidence.iter_mut().find(|(index, ..)| *index == selection.index) {
+            Some((_, _, known)) => add(known, evidence),
+            None => noted.evidence.push((selection.index, selector, evidence)),
+        }
     }
 
     /// That a rate of this metric may make no sense: what Prometheus says.
@@ -78,4 +82,41 @@ impl Notes {
             evidence: evidence.collect(),
         }
     }
+}
+
+/// Adds what a selector read again, for other steps.
+fn add(known: &mut Evidence, more: Evidence) {
+    known.series = known.series.max(more.series);
+    for tier in more.tiers {
+        match known.tiers.iter_mut().find(|known| known.tier == tier.tier) {
+            Some(known) => {
+                known.records += tier.records;
+                known.parts = known.parts.max(tier.parts);
+                known.stretches.extend(tier.stretches);
+            }
+            None => known.tiers.push(tier),
+        }
+    }
+    for tier in &mut known.tiers {
+        tier.stretches = joined(std::mem::take(&mut tier.stretches));
+    }
+    known.chunks_from_statistics += more.chunks_from_statistics;
+    known.chunks_decoded += more.chunks_decoded;
+    known.samples_decoded += more.samples_decoded;
+    known.dirty_buckets += more.dirty_buckets;
+    known.quantile_relative_error = known.quantile_relative_error.max(more.quantile_relative_error);
+    known.gaps.extend(more.gaps);
+}
+
+/// Stretches that touch or overlap, as one.
+fn joined(mut stretches: Vec<TimeRange>) -> Vec<TimeRange> {
+    stretches.sort_by_key(|stretch| stretch.start);
+    let mut joined: Vec<TimeRange> = Vec::new();
+    for stretch in stretches {
+        match joined.last_mut().filter(|last| last.end >= stretch.start) {
+            Some(last) => last.end = last.end.max(stretch.end),
+            None => joined.push(stretch),
+        }
+    }
+    joined
 }

@@ -36,7 +36,7 @@ pub(super) fn aggregate(
     aggregate: &Aggregate,
     steps: Steps,
 ) -> Result<Option<Vec<Column>>> {
-    if !aggregate.op.folds() {
+    if !folds(aggregate) {
         return Ok(None);
     }
     let Some(source) = source(evaluation, &aggregate.inner, steps)? else { return Ok(None) };
@@ -75,6 +75,24 @@ pub(super) fn aggregate(
     Ok(Some(merged.finish()))
 }
 
+/// Whether an aggregation is folded while its series are read.
+pub(super) fn folds(aggregate: &Aggregate) -> bool {
+    aggregate.op.folds()
+        && match &*aggregate.inner {
+            Node::Latest(_) => true,
+            Node::OverRange(over) => match &over.ranged.source {
+                // Names go: whether two series become one is seen where all columns stand.
+                RangeSource::Selector(selection) => {
+                    over.function.keeps_name() || names_one_metric(&selection.selector)
+                }
+                RangeSource::Subquery(_) => false,
+            },
+            _ => false,
+        }
+}
+
+/// What is read for an aggregation that [`folds`].
+///
 /// # Errors
 /// Those of evaluating parameters.
 fn source<'n>(
@@ -88,14 +106,11 @@ fn source<'n>(
             Some(Source::Latest(selection, reach, Taken::Value))
         }
         Node::OverRange(over) => match &over.ranged.source {
-            // Names go: whether two series become one is seen where all columns stand.
-            RangeSource::Selector(selection)
-                if over.function.keeps_name() || names_one_metric(&selection.selector) =>
-            {
+            RangeSource::Selector(selection) => {
                 let call = over_range::prepare(evaluation, over, steps)?;
                 Some(Source::OverRange(selection, call))
             }
-            _ => None,
+            RangeSource::Subquery(_) => None,
         },
         _ => None,
     })

@@ -35,7 +35,7 @@ pub struct Group {
 }
 
 /// What the series of a group share.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum GroupKey {
     /// One series by itself.
     Series(Arc<Series>),

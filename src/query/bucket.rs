@@ -31,7 +31,7 @@ pub(crate) struct Bucket<'a> {
 }
 
 impl<'a> Bucket<'a> {
-    pub(crate) fn new(inputs: &'a Inputs<'a>, meter: &'a Meter) -> Self {
+    pub(crate) fn new(inputs: &'a Inputs<'a>, meter: &'a Meter<'a>) -> Self {
         Self {
             inputs,
             series: SeriesId(0),

@@ -1,18 +1,19 @@
 //! From request and selected series to the answer: groups, shards, rayon.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rayon::prelude::*;
-
 use super::Function;
 use super::answer::{Answer, Group, GroupKey};
-use super::evidence::{CutShort, Evidence, Ledger};
+use super::evidence::{Covered, CutShort, Evidence, Ledger};
 use super::fold::{Finished, Row};
 use super::inputs::Inputs;
 use super::meter::Meter;
+use super::plan::TierChoice;
 use super::request::{Grouping, Request};
+use super::resources::Resources;
 use super::walk::Walker;
 use super::windows::Windows;
 use crate::aggregate::{Needs, SKETCH_RELATIVE_ERROR};
@@ -27,12 +28,15 @@ const SHARD_SERIES_MAX: usize = 32;
 const SHARDS_WANTED: usize = 16;
 
 /// Answers a request over `series`, already selected, from `sources`, in any order. Runs on the
-/// ambient rayon pool; the answer is bit for bit the same for every number of threads and for
-/// every order of `series`.
+/// caller's thread, and the threads of `resources` help where there is much to do; the answer is
+/// bit for bit the same for every number of threads and for every order of `series`.
 ///
 /// Where several sources hold a series and timestamp, the sample of the highest
 /// [`rank`](crate::segment::ChunkSource::rank) counts. A chunk that lies in one window and is overlapped by no
 /// other answers from its statistics if these hold what the functions need; the rest is decoded.
+///
+/// With [`Request::top`] over the range, groups are ranked by a query of their own first, and only
+/// the series of those that are in it are folded.
 ///
 /// # Errors
 /// [`InvalidArgument`](crate::Error::InvalidArgument) where the request contradicts itself,
@@ -42,34 +46,58 @@ pub fn execute(
     request: &Request,
     series: &[(SeriesId, Arc<Series>)],
     sources: &Sources,
+    resources: Resources<'_>,
 ) -> Result<Answer> {
     request.check()?;
+    match request.top {
+        None => execute_all(request, series, sources, resources),
+        Some(top) => top.execute(request, series, |request, series| {
+            execute_all(request, series, sources, resources)
+        }),
+    }
+}
+
+/// As [`execute`], without a top.
+fn execute_all(
+    request: &Request,
+    series: &[(SeriesId, Arc<Series>)],
+    sources: &Sources,
+    resources: Resources<'_>,
+) -> Result<Answer> {
     let windows = request.windows()?;
     let needs = Function::needs(&request.functions);
-    request.tier.check(&windows, needs)?;
-    let meter = Meter::new(request.limits, request.deadline, &request.cancel, series.len())?;
-    let plan = Plan::new(&request.group_by, series);
+    let tier = if request.filter.is_some() { TierChoice::Raw } else { request.tier };
+    tier.check(&windows, needs)?;
+    let Request { limits, deadline, cancel, .. } = request;
+    let meter = Meter::new(*limits, *deadline, cancel, resources.memory, series.len())?;
+    let plan = Plan::new(&request.group_by, series, &meter)?;
     meter.reserve(plan.memory_bytes(&windows, request.functions.len()))?;
     let task = Task {
         windows,
         functions: &request.functions,
         needs,
         meter: &meter,
+        resources,
         plan: &plan,
         cut_short: request.cut_short,
         sketched: AtomicBool::new(false),
     };
-    let (inputs, ledger) = (Inputs::new(sources), Ledger::default());
-    let folded: Vec<Folded> = plan
-        .shards
-        .par_iter()
-        .map_init(
-            || Walker::new(&inputs, windows, needs, request.tier, (&meter, &ledger)),
-            |walker, shard| task.fold_or_leave(walker, shard),
-        )
-        .collect::<Result<_>>()?;
+    let (inputs, ledger) = (Inputs::new(sources, windows.range()), Ledger::default());
+    let folded: Vec<Folded> = resources.deal(
+        plan.shards.len(),
+        || {
+            let walker = Walker::new(&inputs, windows, needs, tier, (&meter, &ledger));
+            walker.with_filter(request.filter)
+        },
+        |walker, number| match plan.shards.get(number) {
+            Some(shard) => task.fold_or_leave(walker, shard),
+            None => Ok(Folded::Whole(None)),
+        },
+        Walker::work,
+    )?;
     let (groups, cut_short) = task.merge(folded)?;
     let sketched = task.sketched.into_inner();
+    let groups = plan.name(groups);
     let evidence = Evidence {
         quantile_relative_error: if sketched { SKETCH_RELATIVE_ERROR } else { 0.0 },
         cut_short,
@@ -101,39 +129,61 @@ struct Shard {
 }
 
 impl Plan {
-    fn new(grouping: &Grouping, series: &[(SeriesId, Arc<Series>)]) -> Self {
+    fn new(
+        grouping: &Grouping,
+        series: &[(SeriesId, Arc<Series>)],
+        meter: &Meter<'_>,
+    ) -> Result<Self> {
         // Ids are given anew at every open; ordered by what the series are called, sums round the
         // same way in every run.
-        let mut ordered: Vec<(Vec<&str>, &Arc<Series>, SeriesId)> =
-            series.iter().map(|(id, series)| (group_of(grouping, series), series, *id)).collect();
-        ordered.sort_by(|(key, series, _), (other_key, other, _)| {
-            key.cmp(other_key).then_with(|| series.cmp(other))
-        });
+        let mut ordered: Vec<&(SeriesId, Arc<Series>)> = series.iter().collect();
+        if !series.is_sorted_by(|one, next| one.1 <= next.1) {
+            meter.check()?;
+            ordered.sort_by(|one, other| one.1.cmp(&other.1));
+        }
+        meter.check()?;
         let mut plan = Self { keys: vec![], members: vec![], shards: vec![], pieces: 0 };
-        let together = |one: &(Vec<&str>, _, _), next: &(Vec<&str>, _, _)| match grouping {
-            Grouping::Series => false,
-            Grouping::Labels(_) => one.0 == next.0,
-        };
         // Never by the number of threads: sums are taken in the same order with any.
         let shard_series = (series.len() / SHARDS_WANTED).clamp(1, SHARD_SERIES_MAX);
-        for members in ordered.chunk_by(together) {
-            let Some((values, first, _)) = members.first() else { continue };
-            let whole = members.len() <= shard_series;
-            for shard in members.chunks(shard_series) {
-                let start = plan.members.len();
-                plan.members.extend(shard.iter().map(|(_, _, id)| *id));
-                let members = start..plan.members.len();
-                plan.shards.push(Shard { group: plan.keys.len(), members, whole });
-                plan.pieces += usize::from(!whole);
+        match grouping {
+            Grouping::Series => {
+                for one in ordered {
+                    plan.add(GroupKey::Series(Arc::clone(&one.1)), &[one], shard_series);
+                }
             }
-            plan.keys.push(match grouping {
-                Grouping::Series => GroupKey::Series(Arc::clone(first)),
-                Grouping::Labels(labels) => GroupKey::Labels(
-                    labels.iter().cloned().zip(values.iter().map(|v| (*v).to_owned())).collect(),
-                ),
-            });
+            Grouping::Labels(labels) => {
+                for (values, members) in grouped(labels, &ordered) {
+                    let values = values.iter().map(|value| (*value).to_owned());
+                    let key = GroupKey::Labels(labels.iter().cloned().zip(values).collect());
+                    plan.add(key, &members, shard_series);
+                }
+            }
         }
-        plan
+        Ok(plan)
+    }
+
+    /// The groups with their keys, which the plan gives away.
+    fn name(self, groups: Vec<Unnamed>) -> Vec<Group> {
+        let mut keys = self.keys.into_iter().zip(0..);
+        let named = groups.into_iter().filter_map(|Unnamed { group, covered, columns }| {
+            let (key, _) = keys.find(|(_, number)| *number == group)?;
+            let Finished { counts, values } = columns;
+            Some(Group { key, covered, counts, values })
+        });
+        named.collect()
+    }
+
+    /// Adds a group, later than those before.
+    fn add(&mut self, key: GroupKey, series: &[&(SeriesId, Arc<Series>)], shard_series: usize) {
+        let whole = series.len() <= shard_series;
+        for shard in series.chunks(shard_series) {
+            let start = self.members.len();
+            self.members.extend(shard.iter().map(|(id, _)| *id));
+            let members = start..self.members.len();
+            self.shards.push(Shard { group: self.keys.len(), members, whole });
+            self.pieces += usize::from(!whole);
+        }
+        self.keys.push(key);
     }
 
     /// Rows that stand at the same time, and the answer; saturating.
@@ -147,18 +197,44 @@ impl Plan {
     }
 }
 
-/// The values of the labels grouped by, in the request's order.
-fn group_of<'a>(grouping: &Grouping, series: &'a Series) -> Vec<&'a str> {
-    match grouping {
-        Grouping::Series => Vec::new(),
-        Grouping::Labels(labels) => labels.iter().map(|label| series.label(label)).collect(),
+/// The values of the labels, in their order, and the series that have them: ascending by values,
+/// the series of each in the order given.
+pub(super) fn grouped<'a>(
+    labels: &[String],
+    series: &[&'a (SeriesId, Arc<Series>)],
+) -> Vec<(Vec<&'a str>, Vec<&'a (SeriesId, Arc<Series>)>)> {
+    let mut numbers: HashMap<Vec<&str>, usize> = HashMap::new();
+    let mut groups: Vec<(Vec<&str>, Vec<&(SeriesId, Arc<Series>)>)> = Vec::new();
+    let mut values = Vec::with_capacity(labels.len());
+    for &one in series {
+        values.clear();
+        values.extend(labels.iter().map(|label| one.1.label(label)));
+        let known = numbers.get(&values).copied();
+        let number = known.unwrap_or_else(|| {
+            numbers.insert(values.clone(), groups.len());
+            groups.push((values.clone(), Vec::new()));
+            groups.len() - 1
+        });
+        if let Some((_, members)) = groups.get_mut(number) {
+            members.push(one);
+        }
     }
+    groups.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+    groups
+}
+
+/// A group's answer, before it is told whose it is.
+struct Unnamed {
+    /// Index of the key.
+    group: usize,
+    covered: Covered,
+    columns: Finished,
 }
 
 /// What a shard leaves.
 enum Folded {
     /// Its group's answer, `None` where that holds no sample.
-    Whole(Option<Group>),
+    Whole(Option<Unnamed>),
     /// A part of it.
     Piece(usize, Row),
     /// Nothing, since a limit was reached.
@@ -175,15 +251,13 @@ impl Folded {
     }
 }
 
-/// [`Row::finish`] or [`Row::finish_parallel`].
-type Finish = fn(&Row, &Windows, &[Function], &Meter) -> Result<Finished>;
-
 /// What all tasks of a query share.
 struct Task<'a> {
     windows: Windows,
     functions: &'a [Function],
     needs: Needs,
-    meter: &'a Meter,
+    meter: &'a Meter<'a>,
+    resources: Resources<'a>,
     plan: &'a Plan,
     cut_short: bool,
     /// Whether the quantiles of some group come from sketches.
@@ -233,13 +307,15 @@ impl Task<'_> {
         if !shard.whole {
             return Ok(None);
         }
-        // In this task alone: waiting for others it could begin a further shard, and hold its row.
-        let group = self.finish(shard.group, row, Row::finish)?;
+        // In this task alone: the others have shards of their own.
+        let group = self.finish(shard.group, row, |row| {
+            row.finish(&self.windows, self.functions, self.meter)
+        })?;
         Ok(Some(Folded::Whole(group)))
     }
 
     /// Puts the pieces of each group together, in the order of their series.
-    fn merge(&self, folded: Vec<Folded>) -> Result<(Vec<Group>, Option<CutShort>)> {
+    fn merge(&self, folded: Vec<Folded>) -> Result<(Vec<Unnamed>, Option<CutShort>)> {
         let mut groups = Vec::with_capacity(self.plan.keys.len());
         let mut cut_short: Option<CutShort> = None;
         let mut leave = |limit: &'static str| {
@@ -280,27 +356,33 @@ impl Task<'_> {
             }
         }
         let Some((group, row)) = pooled else { return Ok(Pooled::Group(None)) };
-        self.finish(group, &row, Row::finish_parallel).map(Pooled::Group)
+        let finish = |row: &Row| {
+            row.finish_parallel(&self.windows, self.functions, self.meter, self.resources)
+        };
+        self.finish(group, &row, finish).map(Pooled::Group)
     }
 
     /// `None` where the group holds no sample.
-    fn finish(&self, group: usize, row: &Row, how: Finish) -> Result<Option<Group>> {
-        let Some(key) = self.plan.keys.get(group).filter(|_| !row.is_empty()) else {
+    fn finish(
+        &self,
+        group: usize,
+        row: &Row,
+        how: impl FnOnce(&Row) -> Result<Finished>,
+    ) -> Result<Option<Unnamed>> {
+        if row.is_empty() {
             return Ok(None);
-        };
+        }
         if row.is_sketched() {
             self.sketched.store(true, Ordering::Relaxed);
         }
-        let columns = how(row, &self.windows, self.functions, self.meter)?;
-        let (covered, Finished { counts, values }) = (row.covered(), columns);
-        Ok(Some(Group { key: key.clone(), covered, counts, values }))
+        Ok(Some(Unnamed { group, covered: row.covered(), columns: how(row)? }))
     }
 }
 
 /// What the shards of a group amount to.
 enum Pooled {
     /// Its answer, `None` where it holds no sample.
-    Group(Option<Group>),
+    Group(Option<Unnamed>),
     /// Nothing, since this limit was reached.
     Left(&'static str),
 }

@@ -2,16 +2,16 @@
 
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use super::Function;
 use super::evidence::Covered;
 use super::meter::Meter;
+use super::resources::Resources;
 use super::stored::sketch_bytes;
 use super::walk::Sink;
 use super::windows::Windows;
-use crate::aggregate::{Accumulator, Needs, Partial, Sketch};
+use crate::aggregate::{Accumulator, Line, Needs, Partial, Sketch};
 use crate::error::Result;
+use crate::model::is_stale;
 
 /// Tasks that look for the quantiles of one group, at most.
 const QUANTILE_TASKS: usize = 64;
@@ -92,7 +92,7 @@ impl Row {
     pub(crate) fn series<'a>(
         &'a mut self,
         windows: &'a Windows,
-        meter: &'a Meter,
+        meter: &'a Meter<'a>,
     ) -> SeriesFold<'a> {
         SeriesFold {
             row: self,
@@ -100,8 +100,10 @@ impl Row {
             meter,
             window: 0,
             current: Accumulator::EMPTY,
+            line: Line::default(),
             before: None,
             kept: Kept::default(),
+            span: Span::default(),
             extent: Extent::default(),
         }
     }
@@ -133,7 +135,7 @@ impl Row {
         &self,
         windows: &Windows,
         functions: &[Function],
-        meter: &Meter,
+        meter: &Meter<'_>,
     ) -> Result<Finished> {
         self.finish_block(0..self.windows.len(), windows, functions, meter)
     }
@@ -144,21 +146,25 @@ impl Row {
         &self,
         windows: &Windows,
         functions: &[Function],
-        meter: &Meter,
+        meter: &Meter<'_>,
+        resources: Resources<'_>,
     ) -> Result<Finished> {
         if !self.needs.values {
             return self.finish(windows, functions, meter);
         }
         let length = self.windows.len();
         let block = length.div_ceil(QUANTILE_TASKS).max(1);
-        let starts: Vec<usize> = (0..length).step_by(block).collect();
-        let blocks: Vec<Finished> = starts
-            .into_par_iter()
-            .map(|start| {
-                let end = length.min(start + block);
-                self.finish_block(start..end, windows, functions, meter)
-            })
-            .collect::<Result<_>>()?;
+        let values = self.kept.iter().map(|kept| kept.values.len() as u64).sum::<u64>();
+        let blocks: Vec<Finished> = resources.deal(
+            length.div_ceil(block),
+            || 0,
+            |done: &mut u64, number| {
+                *done += values * block as u64 / length as u64;
+                let start = number * block;
+                self.finish_block(start..length.min(start + block), windows, functions, meter)
+            },
+            |done| *done,
+        )?;
         let mut whole = Finished::with_capacity(length, functions.len());
         for block in blocks {
             whole.counts.extend(block.counts);
@@ -174,7 +180,7 @@ impl Row {
         block: Range<usize>,
         windows: &Windows,
         functions: &[Function],
-        meter: &Meter,
+        meter: &Meter<'_>,
     ) -> Result<Finished> {
         let mut finished = Finished::with_capacity(block.len(), functions.len());
         let mut gather = Gather::new(&self.kept, block.start);
@@ -261,10 +267,10 @@ struct Extent {
 
 impl Extent {
     #[inline]
-    fn add(&mut self, partial: &Partial, windows: &Windows, window: usize) {
-        self.samples += partial.count;
-        self.steps += partial.count - 1;
-        self.steps_ns += partial.last.timestamp.0.abs_diff(partial.first.timestamp.0);
+    fn add(&mut self, count: u64, span_ns: u64, windows: &Windows, window: usize) {
+        self.samples += count;
+        self.steps += count - 1;
+        self.steps_ns += span_ns;
         if self.steps_ns == 0 {
             self.windows_seconds += windows.seconds(window);
         }
@@ -285,14 +291,24 @@ impl Extent {
 pub(crate) struct SeriesFold<'a> {
     row: &'a mut Row,
     windows: &'a Windows,
-    meter: &'a Meter,
+    meter: &'a Meter<'a>,
     /// The window being folded.
     window: usize,
     current: Accumulator,
+    line: Line,
     /// The value of the latest sample so far.
     before: Option<f64>,
     kept: Kept,
+    span: Span,
     extent: Extent,
+}
+
+/// How far the samples reach of the window being folded, where nothing else is kept of it.
+#[derive(Default)]
+struct Span {
+    count: u64,
+    first: i64,
+    last: i64,
 }
 
 impl Sink for SeriesFold<'_> {
@@ -308,20 +324,36 @@ impl Sink for SeriesFold<'_> {
     }
 
     fn samples(&mut self, window: usize, timestamps: &[i64], values: &[f64]) {
+        if !self.row.needs.ordered() {
+            return self.samples_unordered(window, timestamps, values);
+        }
         self.add(window, Accumulator::of(timestamps, values, self.row.needs));
+        if self.row.needs.line {
+            self.line.extend(timestamps, values);
+        }
         if self.row.needs.values {
             self.keep(window, values);
         }
     }
 
     fn partial(&mut self, window: usize, partial: &Partial, sketch: Option<&Sketch>) -> Result<()> {
+        if !self.row.needs.ordered() {
+            if partial.count > 0 {
+                let (first, last) = (partial.first.timestamp.0, partial.last.timestamp.0);
+                self.reach(window, partial.count, (first, last));
+                if let Some(pooled) = self.row.windows.get_mut(window) {
+                    pooled.add_partial(partial);
+                }
+            }
+            return sketch.map_or(Ok(()), |sketch| self.sketch(window, sketch));
+        }
         self.add(window, Accumulator::of_partial(*partial));
         sketch.map_or(Ok(()), |sketch| self.sketch(window, sketch))
     }
 }
 
 /// Makes room for more items; returns the bytes that it reserved for them.
-fn grow<T>(items: &mut Vec<T>, more: u64, meter: &Meter) -> Result<u64> {
+fn grow<T>(items: &mut Vec<T>, more: u64, meter: &Meter<'_>) -> Result<u64> {
     let (length, capacity) = (items.len() as u64, items.capacity() as u64);
     let wanted = length.saturating_add(more);
     if wanted <= capacity {
@@ -351,6 +383,50 @@ impl SeriesFold<'_> {
         }
         self.before = Some(later.partial.last.value);
         self.current.append(&later, self.row.needs);
+    }
+
+    /// Pools samples at once: which series they are of says nothing more.
+    fn samples_unordered(&mut self, window: usize, timestamps: &[i64], values: &[f64]) {
+        let needs = self.row.needs;
+        let Some(pooled) = self.row.windows.get_mut(window) else { return };
+        let (mut count, mut ends) = (pooled.add_unordered(values, needs), (timestamps, values));
+        if count < values.len() as u64 {
+            // Stale markers at the ends reach nowhere.
+            let fresh = |value: &f64| !is_stale(*value);
+            let first = values.iter().position(fresh).unwrap_or(values.len());
+            let end = values.iter().rposition(fresh).map_or(first, |last| last + 1);
+            ends = (
+                timestamps.get(first..end).unwrap_or_default(),
+                values.get(first..end).unwrap_or_default(),
+            );
+            count = count.min(ends.1.len() as u64);
+        }
+        if let ([first, ..], [.., last]) = (ends.0, ends.0) {
+            self.reach(window, count, (*first, *last));
+        }
+        if needs.values {
+            self.keep(window, values);
+        }
+    }
+
+    /// Notes up to where samples of a window reach.
+    fn reach(&mut self, window: usize, count: u64, (first, last): (i64, i64)) {
+        if window != self.window {
+            self.end_span();
+            self.window = window;
+        }
+        if self.span.count == 0 {
+            self.span.first = first;
+        }
+        self.span.last = last;
+        self.span.count += count;
+    }
+
+    fn end_span(&mut self) {
+        let Span { count, first, last } = std::mem::take(&mut self.span);
+        if count > 0 {
+            self.extent.add(count, last.abs_diff(first), self.windows, self.window);
+        }
     }
 
     fn keep(&mut self, window: usize, values: &[f64]) {
@@ -385,7 +461,10 @@ impl SeriesFold<'_> {
         if self.current.partial.count == 0 {
             return;
         }
-        self.extent.add(&self.current.partial, self.windows, self.window);
+        let Partial { count, first, last, .. } = &self.current.partial;
+        let span = last.timestamp.0.abs_diff(first.timestamp.0);
+        self.extent.add(*count, span, self.windows, self.window);
+        self.current.close(&std::mem::take(&mut self.line), self.row.needs);
         if let Some(pooled) = self.row.windows.get_mut(self.window) {
             pooled.pool(&self.current, self.row.needs);
         }
@@ -395,6 +474,7 @@ impl SeriesFold<'_> {
     /// Ends the series.
     pub(crate) fn end(mut self) {
         self.close();
+        self.end_span();
         if !self.kept.values.is_empty() {
             self.row.kept.push(std::mem::take(&mut self.kept));
         }

@@ -17,6 +17,11 @@ impl Walker<'_> {
     /// no longer does is certain for its first and its last, whose times it tells.
     pub(super) fn find_gaps(&mut self, series: SeriesId, range: TimeRange) -> Result<()> {
         let Some(finest) = self.inputs.resolutions.first().copied() else { return Ok(()) };
+        let known = TimeRange::new(range.start, range.end.min(self.inputs.raw_whole_from));
+        if known.is_empty() {
+            return Ok(());
+        }
+        let range = known;
         let mut rest = Ranges::from(range);
         for &(first, last) in &self.spans {
             let end = Timestamp(last.saturating_add(1));

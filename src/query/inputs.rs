@@ -1,8 +1,9 @@
 //! What a query reads from, put in order once for all of its tasks.
 
+use super::ranges::intersection;
 use crate::model::SeriesId;
-use crate::segment::{ChunkSource, Mask, RecordSource, Sources};
-use crate::time::{Tier, Timestamp};
+use crate::segment::{ChunkSource, Extent, Mask, RecordSource, Sources};
+use crate::time::{Tier, TimeRange, Timestamp};
 
 /// The sources of a query, each kind ascending by rank: of two that hold the same, the later in
 /// order wins. Tier parts of equal rank ascend by the deletes that they have taken in: a patch
@@ -15,6 +16,10 @@ pub(crate) struct Inputs<'a> {
     pub(crate) tiers: Vec<Input<'a, dyn RecordSource>>,
     /// Of the tier parts, ascending, each once.
     pub(crate) resolutions: Vec<Tier>,
+    /// From here on no tier knows more than the raw inputs do.
+    pub(crate) raw_whole_from: Timestamp,
+    /// Raw samples of a series in a nanosecond, in the mean; nothing where it is not known.
+    pub(crate) density: Option<f64>,
 }
 
 /// A source, and the deletes that it may still hold samples of.
@@ -36,13 +41,30 @@ pub(crate) enum Masked {
 }
 
 impl<'a> Inputs<'a> {
-    pub(crate) fn new(sources: &'a Sources) -> Self {
+    /// Those of the sources that may hold anything in `range`.
+    pub(crate) fn new(sources: &'a Sources, range: TimeRange) -> Self {
         let masks = &sources.masks;
-        let samples = sources.samples.iter().map(|source| {
+        let mut density = Density::default();
+        // A bucket that reaches out of the range may have its first sample there.
+        let about = sources.records.iter().fold(range, |about, source| {
+            let tier = source.tier();
+            let (start, end) = (tier.floor(range.start), tier.ceil(range.end));
+            TimeRange::new(about.start.min(start), about.end.max(end))
+        });
+        let meets = sources.samples.iter().filter(|source| {
+            let extent = source.extent();
+            extent.iter().for_each(|extent| density.add(extent, range));
+            extent.is_none_or(|extent| about.overlaps(extent.first, extent.last))
+        });
+        let samples = meets.map(|source| {
             let (rank, tombstones) = (source.rank(), source.tombstones());
             Input::new(&**source, rank, tombstones, masks)
         });
-        let records = sources.records.iter().map(|source| {
+        let meets = sources.records.iter().filter(|source| {
+            let window = source.window();
+            !intersection(window, about).is_empty()
+        });
+        let records = meets.map(|source| {
             let (rank, tombstones) = (source.rank(), source.tombstones());
             Input::new(&**source, rank, tombstones, masks)
         });
@@ -51,7 +73,15 @@ impl<'a> Inputs<'a> {
         let mut resolutions: Vec<Tier> = tiers.iter().map(|input| input.source.tier()).collect();
         resolutions.sort_unstable();
         resolutions.dedup();
-        let mut inputs = Self { samples: samples.collect(), recorded, tiers, resolutions };
+        let mut inputs = Self {
+            samples: samples.collect(),
+            recorded,
+            tiers,
+            resolutions,
+            raw_whole_from: sources.raw_whole_from.unwrap_or(Timestamp::MAX),
+            density: None,
+        };
+        inputs.density = density.mean();
         inputs.samples.sort_by_key(|input| input.rank);
         inputs.recorded.sort_by_key(|input| input.rank);
         inputs.tiers.sort_by_key(|input| {
@@ -59,6 +89,30 @@ impl<'a> Inputs<'a> {
             (input.rank, input.source.tombstones(), window.start, window.end)
         });
         inputs
+    }
+}
+
+/// How many samples sources hold in a range.
+#[derive(Default)]
+struct Density {
+    samples: f64,
+    series_nanos: f64,
+}
+
+impl Density {
+    fn add(&mut self, extent: &Extent, range: TimeRange) {
+        let last = Timestamp(extent.last.0.saturating_add(1));
+        let span = TimeRange::new(extent.first, last);
+        let about = intersection(span, range);
+        if !about.is_empty() {
+            let nanos = |range: TimeRange| range.end.0.abs_diff(range.start.0) as f64;
+            self.samples += extent.samples as f64 * nanos(about) / nanos(span);
+            self.series_nanos += extent.series as f64 * nanos(about);
+        }
+    }
+
+    fn mean(&self) -> Option<f64> {
+        (self.series_nanos > 0.0).then(|| self.samples / self.series_nanos)
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use super::request::{CancelToken, Limits};
+use super::resources::MemoryBudget;
 use crate::error::{Error, Result};
 use crate::time::{Clock, SystemClock};
 
@@ -11,21 +12,24 @@ use crate::time::{Clock, SystemClock};
 /// first; what memory is held at the same time does, so near its limit more threads may be
 /// refused what fewer are not.
 #[derive(Debug)]
-pub(crate) struct Meter {
+pub(crate) struct Meter<'a> {
     limits: Limits,
     deadline: Option<Instant>,
     cancel: CancelToken,
+    /// What it shares with other queries.
+    shared: Option<&'a MemoryBudget>,
     memory_bytes: AtomicU64,
     samples_decoded: AtomicU64,
 }
 
-impl Meter {
+impl<'a> Meter<'a> {
     /// # Errors
     /// [`Error::Limit`] where `series` are too many.
     pub(crate) fn new(
         limits: Limits,
         deadline: Option<Instant>,
         cancel: &CancelToken,
+        shared: Option<&'a MemoryBudget>,
         series: usize,
     ) -> Result<Self> {
         if series as u64 > limits.series_max {
@@ -35,6 +39,7 @@ impl Meter {
             limits,
             deadline,
             cancel: cancel.clone(),
+            shared,
             memory_bytes: AtomicU64::new(0),
             samples_decoded: AtomicU64::new(0),
         })
@@ -45,16 +50,7 @@ impl Meter {
     /// # Errors
     /// [`Error::Cancelled`], [`Error::Deadline`].
     pub(crate) fn check(&self) -> Result<()> {
-        if self.cancel.is_cancelled() {
-            return Err(Error::Cancelled);
-        }
-        let Some(deadline) = self.deadline else { return Ok(()) };
-        let now = Instant::now();
-        if now < deadline {
-            return Ok(());
-        }
-        let late = now.duration_since(deadline);
-        Err(Error::Deadline { deadline: SystemClock.now().saturating_sub(late) })
+        check(self.deadline, &self.cancel)
     }
 
     /// Counts a chunk before it is decoded.
@@ -75,19 +71,46 @@ impl Meter {
     /// # Errors
     /// [`Error::Limit`] where it would be too much.
     pub(crate) fn reserve(&self, bytes: u64) -> Result<()> {
-        // Saturating, so that an absurd request cannot wrap around into a modest one.
-        let before = self
-            .memory_bytes
-            .update(Ordering::Relaxed, Ordering::Relaxed, |held| held.saturating_add(bytes));
-        if before.saturating_add(bytes) > self.limits.memory_bytes_max {
-            let limit = self.limits.memory_bytes_max;
-            return Err(Error::Limit { what: "bytes of memory", limit });
-        }
-        Ok(())
+        let limit = self.limits.memory_bytes_max;
+        let more = |held: u64| held.checked_add(bytes).filter(|held| *held <= limit);
+        self.memory_bytes
+            .try_update(Ordering::Relaxed, Ordering::Relaxed, more)
+            .map_err(|_| Error::Limit { what: "bytes of memory", limit })?;
+        self.shared.map_or(Ok(()), |shared| shared.reserve(bytes)).inspect_err(|_| {
+            self.memory_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        })
     }
 
     /// Gives back what was reserved.
     pub(crate) fn release(&self, bytes: u64) {
         self.memory_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        if let Some(shared) = self.shared {
+            shared.release(bytes);
+        }
+    }
+}
+
+/// Whether a query may go on.
+///
+/// # Errors
+/// [`Error::Cancelled`], [`Error::Deadline`].
+pub(crate) fn check(deadline: Option<Instant>, cancel: &CancelToken) -> Result<()> {
+    if cancel.is_cancelled() {
+        return Err(Error::Cancelled);
+    }
+    let Some(deadline) = deadline else { return Ok(()) };
+    let now = Instant::now();
+    if now < deadline {
+        return Ok(());
+    }
+    let late = now.duration_since(deadline);
+    Err(Error::Deadline { deadline: SystemClock.now().saturating_sub(late) })
+}
+
+impl Drop for Meter<'_> {
+    fn drop(&mut self) {
+        if let Some(shared) = self.shared {
+            shared.release(*self.memory_bytes.get_mut());
+        }
     }
 }

@@ -13,31 +13,44 @@
 //! tallies what the answer stands on.
 
 mod answer;
+mod arithmetic;
 mod bucket;
 mod evidence;
 mod execute;
 mod fold;
 mod gaps;
 mod inputs;
+mod last;
 mod meter;
 mod plan;
 mod ranges;
 mod records;
 mod request;
+mod resources;
+mod rows;
 mod runs;
 mod samples;
 mod scan;
 mod stored;
+mod threshold;
+mod top;
 mod walk;
 mod windows;
 
 pub use crate::aggregate::Function;
 pub use answer::{Answer, Group, GroupKey};
+pub use arithmetic::{Combined, CombinedGroup, Operation, combine};
 pub use evidence::{Covered, CutShort, Evidence, Gap, Loss, TierEvidence};
 pub use execute::execute;
+pub use last::{LastSample, last_samples};
+pub(crate) use meter::check;
 pub use plan::TierChoice;
 pub use records::bucket_records;
 pub use request::{CancelToken, Grouping, Limits, Request};
+pub use resources::{MemoryBudget, Resources};
+pub use rows::{RowGroup, RowRequest, select_rows};
 pub use runs::{FOLD_SERIES, SeriesRuns, fold_series};
 pub use samples::{SampleRequest, SeriesSamples, for_each_run, read_samples, retain_held};
+pub use threshold::{Comparison, Threshold};
+pub use top::{Top, TopScope};
 pub use windows::Windows;

@@ -16,12 +16,17 @@ use crate::aggregate::Needs;
 use crate::error::{Error, Result};
 use crate::model::SeriesId;
 use crate::segment::{RecordFields, RecordSource};
-use crate::time::{Tier, TimeRange};
+use crate::time::{Tier, TimeRange, Timestamp};
+
+/// A record takes about as long to read as so many samples: where its bucket holds fewer, raw is
+/// read as long as it is whole.
+const RECORD_SAMPLES: f64 = 32.0;
 
 /// Which tiers a query may read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum TierChoice {
-    /// The coarsest that answers exactly what is asked, finer ones and raw samples elsewhere.
+    /// The coarsest that answers exactly what is asked, finer ones and raw samples elsewhere; but
+    /// raw samples where these are whole and hardly more than the records.
     #[default]
     Auto,
     /// Samples as they came, and distributions as they were recorded.
@@ -44,8 +49,8 @@ impl TierChoice {
     /// [`Error::InvalidArgument`] where the tier cannot answer these windows or functions.
     pub(super) fn check(self, windows: &Windows, needs: Needs) -> Result<()> {
         let reason = match self {
-            Self::Only(tier) if !tier.is_raw() && needs.moments => {
-                format!("the deviation is not kept in {tier}")
+            Self::Only(tier) if !tier.is_raw() && needs.samples() => {
+                format!("what the functions need of samples is not kept in {tier}")
             }
             Self::Only(tier) if !windows.divided_by(tier) => {
                 format!("buckets of {tier} do not divide the windows")
@@ -93,18 +98,20 @@ impl SeriesPlan {
 /// only where nothing coarser answers: to know which fields its records have, a part must be opened.
 pub(crate) struct Planner<'a> {
     inputs: &'a Inputs<'a>,
-    auto: bool,
+    choice: TierChoice,
     needs: Needs,
     /// The tiers that can answer the windows, from coarse to fine, with the indexes of their inputs
     /// that overlap the range.
     tiers: Vec<(Tier, Vec<usize>)>,
-    /// How far plans are alike; the first is the root.
+    /// How far plans are alike; the first two are the roots, of samples and of distributions.
     steps: Vec<Step>,
     held: Vec<Held>,
 }
 
 /// What was planned of coarser tiers, for all series of which their parts hold alike.
 struct Step {
+    /// Whether the series was recorded as distributions.
+    recorded: bool,
     /// How many tiers were asked.
     asked: usize,
     stretches: Vec<Stretch>,
@@ -148,16 +155,30 @@ impl<'a> Planner<'a> {
             tiers.entry(input.source.tier()).or_default().push(index);
         }
         let tiers = tiers.into_iter().rev().collect();
-        let auto = choice.admits(Tier::RAW);
-        let mut planner = Self { inputs, auto, needs, tiers, steps: Vec::new(), held: Vec::new() };
-        planner.add(0, Vec::new(), Ranges::from(range));
+        let (steps, held) = (Vec::new(), Vec::new());
+        let mut planner = Self { inputs, choice, needs, tiers, steps, held };
+        planner.add(false, 0, Vec::new(), Ranges::from(range));
+        planner.add(true, 0, Vec::new(), Ranges::from(range));
         planner
     }
 
-    /// How to read the series, and whether no series was read like this before.
-    pub(crate) fn plan(&mut self, series: SeriesId) -> Result<(Arc<SeriesPlan>, bool)> {
+    /// Up to where a tier is worth asking: nowhere behind, raw is as good.
+    fn worth(&self, tier: Tier, recorded: bool) -> Timestamp {
+        let few = |density: f64| density * (tier.nanos() as f64) < RECORD_SAMPLES;
+        let raw =
+            !recorded && self.choice == TierChoice::Auto && self.inputs.density.is_some_and(few);
+        if raw { self.inputs.raw_whole_from } else { Timestamp::MAX }
+    }
+
+    /// How to read the series, recorded as distributions or not, and whether no series was read
+    /// like this before.
+    pub(crate) fn plan(
+        &mut self,
+        series: SeriesId,
+        recorded: bool,
+    ) -> Result<(Arc<SeriesPlan>, bool)> {
         let mut held = std::mem::take(&mut self.held);
-        let mut at = 0;
+        let mut at = usize::from(recorded);
         let planned = loop {
             let Some(step) = self.steps.get_mut(at) else { break Default::default() };
             if let Some(plan) = &step.plan {
@@ -180,7 +201,7 @@ impl<'a> Planner<'a> {
         let after = self.steps.len();
         let Some(step) = self.steps.get_mut(at) else { return after };
         step.after.insert(held.to_vec(), after);
-        let (asked, mut stretches) = (step.asked, step.stretches.clone());
+        let (recorded, asked, mut stretches) = (step.recorded, step.asked, step.stretches.clone());
         let (mut rest, next) = (step.rest.clone(), step.next.clone());
         if let Some((tier, _)) = self.tiers.get(asked) {
             let parts = next.iter().zip(held).filter_map(|(&index, &held)| {
@@ -188,25 +209,27 @@ impl<'a> Planner<'a> {
                 Some(Part { index, held, rank: *rank, window: source.window() })
             });
             let before = stretches.len();
-            cover(*tier, &parts.collect::<Vec<_>>(), &rest, &mut stretches);
+            let open = rest.before(self.worth(*tier, recorded));
+            cover(*tier, &parts.collect::<Vec<_>>(), &open, &mut stretches);
             let added = stretches.get(before..).unwrap_or_default();
             added.iter().for_each(|stretch| rest.remove(stretch.range));
         }
-        self.add(asked + 1, stretches, rest);
+        self.add(recorded, asked + 1, stretches, rest);
         after
     }
 
     /// Adds a step; passes over tiers without a part about the rest.
-    fn add(&mut self, mut asked: usize, stretches: Vec<Stretch>, rest: Ranges) {
-        let about = |&index: &usize| {
-            let window = self.inputs.tiers.get(index).map(|input| input.source.window());
-            let open = rest.as_slice().iter();
-            window.is_some_and(|window| {
-                open.into_iter().any(|range| !intersection(*range, window).is_empty())
-            })
-        };
+    fn add(&mut self, recorded: bool, mut asked: usize, stretches: Vec<Stretch>, rest: Ranges) {
         let mut next = Vec::new();
-        while let Some((_, inputs)) = self.tiers.get(asked) {
+        while let Some((tier, inputs)) = self.tiers.get(asked) {
+            let open = rest.before(self.worth(*tier, recorded));
+            let about = |&index: &usize| {
+                let window = self.inputs.tiers.get(index).map(|input| input.source.window());
+                window.is_some_and(|window| {
+                    let mut open = open.as_slice().iter();
+                    open.any(|range| !intersection(*range, window).is_empty())
+                })
+            };
             next = inputs.iter().copied().filter(about).collect();
             if !next.is_empty() {
                 break;
@@ -215,14 +238,14 @@ impl<'a> Planner<'a> {
         }
         let plan = next.is_empty().then(|| Arc::new(self.finish(&stretches, &rest)));
         let after = HashMap::new();
-        self.steps.push(Step { asked, stretches, rest, next, after, plan, used: false });
+        self.steps.push(Step { recorded, asked, stretches, rest, next, after, plan, used: false });
     }
 
     /// The plan of these stretches, what they leave being raw's.
     fn finish(&self, stretches: &[Stretch], rest: &Ranges) -> SeriesPlan {
         let mut plan = SeriesPlan { stretches: stretches.to_vec(), ..SeriesPlan::default() };
         self.add_later(&mut plan);
-        if self.auto {
+        if self.choice.admits(Tier::RAW) {
             let raw = |&range: &TimeRange| Stretch {
                 tier: Tier::RAW,
                 range,
@@ -252,14 +275,14 @@ impl<'a> Planner<'a> {
 }
 
 fn held_of(input: &Input<'_, dyn RecordSource>, series: SeriesId, needs: Needs) -> Result<Held> {
-    let Needs { increase, moments, values, .. } = needs;
-    if !(increase || moments || values) {
+    let Needs { increase, values, .. } = needs;
+    if !(increase || values || needs.samples()) {
         // Every record has what else may be needed.
         let holds = input.source.holds(series)?;
         return Ok(if holds { Held::Enough } else { Held::Nothing });
     }
     let suffices = |fields: RecordFields| {
-        !moments && (fields.increase || !increase) && (fields.sketches || !values)
+        !needs.samples() && (fields.increase || !increase) && (fields.sketches || !values)
     };
     Ok(match input.source.fields(series)? {
         None => Held::Nothing,

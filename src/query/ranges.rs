@@ -1,6 +1,6 @@
 //! Sets of points in time: disjoint ranges, ascending, none empty, none touching the next.
 
-use crate::time::TimeRange;
+use crate::time::{TimeRange, Timestamp};
 
 /// A set of points in time.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -39,6 +39,12 @@ impl Ranges {
         self.0.splice(start..end, [left, right].into_iter().filter(|range| !range.is_empty()));
     }
 
+    /// The points before one.
+    pub(crate) fn before(&self, point: Timestamp) -> Self {
+        let below = self.0.iter().map(|range| TimeRange::new(range.start, range.end.min(point)));
+        Self(below.filter(|range| !range.is_empty()).collect())
+    }
+
     /// The ranges, ascending.
     pub(crate) fn as_slice(&self) -> &[TimeRange] {
         &self.0
@@ -65,7 +71,6 @@ pub(crate) fn intersection(one: TimeRange, other: TimeRange) -> TimeRange {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::time::Timestamp;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
@@ -88,6 +93,11 @@ mod tests {
             let held = ranges.as_slice();
             prop_assert!(held.iter().all(|range| !range.is_empty()));
             prop_assert!(held.is_sorted_by(|one, next| one.end < next.start));
+            let cut = ranges.before(Timestamp(20));
+            prop_assert_eq!(
+                cut.as_slice().iter().flat_map(|range| range.start.0..range.end.0).collect::<Vec<_>>(),
+                points.iter().copied().filter(|point| *point < 20).collect::<Vec<_>>()
+            );
             let found: BTreeSet<i64> =
                 held.iter().flat_map(|range| range.start.0..range.end.0).collect();
             prop_assert_eq!(found, points);

@@ -44,8 +44,8 @@ pub fn bucket_records(
         return Err(Error::InvalidArgument { what: "range", reason });
     }
     let windows = Windows::of_tier(range, tier)?;
-    let meter = Meter::new(UNLIMITED, None, &CancelToken::default(), 0)?;
-    let (inputs, ledger) = (Inputs::new(sources), Ledger::default());
+    let meter = Meter::new(UNLIMITED, None, &CancelToken::default(), None, 0)?;
+    let (inputs, ledger) = (Inputs::new(sources, range), Ledger::default());
     let walker = |fields: RecordFields| {
         let choice = TierChoice::Auto;
         Walker::new(&inputs, windows, needs(fields), choice, (&meter, &ledger))
@@ -70,7 +70,7 @@ pub fn bucket_records(
 /// What must be folded, and so what a record must hold to be read.
 const fn needs(fields: RecordFields) -> Needs {
     let RecordFields { increase, sketches } = fields;
-    Needs { extremes: true, increase, moments: false, values: sketches }
+    Needs { increase, values: sketches, ..Needs::PARTIAL }
 }
 
 /// Turns a walk over one series into records.

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::Function;
 use super::plan::TierChoice;
+use super::threshold::Threshold;
+use super::top::Top;
 use super::windows::Windows;
 use crate::error::{Error, Result};
 use crate::time::{TimeRange, Timestamp, duration_nanos};
@@ -35,6 +37,11 @@ pub struct Request {
     pub functions: Vec<Function>,
     /// Which series are pooled.
     pub group_by: Grouping,
+    /// Which groups are answered, if not all.
+    pub top: Option<Top>,
+    /// Which samples are folded, if not all: those that pass. Then only raw samples are read, and
+    /// distributions, which hold none, are left out.
+    pub filter: Option<Threshold>,
     /// Which tiers may answer.
     pub tier: TierChoice,
     /// What it may cost.
@@ -62,6 +69,8 @@ impl Request {
             step: None,
             functions,
             group_by: Grouping::Series,
+            top: None,
+            filter: None,
             tier: TierChoice::Auto,
             limits: Limits::default(),
             deadline: None,
@@ -92,10 +101,16 @@ impl Request {
         Windows::new(self.range, self.step)
     }
 
+    /// What it may cost, and when to give up.
+    pub(crate) fn costs(&self) -> (Limits, Option<Instant>, &CancelToken) {
+        (self.limits, self.deadline, &self.cancel)
+    }
+
     /// # Errors
     /// [`Error::InvalidArgument`] where a function or a label repetition makes no sense.
     pub(crate) fn check(&self) -> Result<()> {
         self.functions.iter().try_for_each(|function| function.check())?;
+        self.top.iter().try_for_each(|top| top.check(&self.functions))?;
         let labels = match &self.group_by {
             Grouping::Series => &[],
             Grouping::Labels(labels) => labels.as_slice(),

@@ -3,15 +3,12 @@
 
 use std::sync::Arc;
 
-use rayon::prelude::*;
-
 use super::evidence::{Evidence, Ledger};
 use super::inputs::Inputs;
-use super::meter::Meter;
 use super::plan::TierChoice;
-use super::samples::SampleRequest;
+use super::resources::Resources;
+use super::samples::{SampleRequest, prepare};
 use super::walk::Walker;
-use super::windows::Windows;
 use crate::aggregate::Needs;
 use crate::error::Result;
 use crate::model::{Series, SeriesId};
@@ -49,7 +46,7 @@ impl SeriesRuns<'_, '_> {
     }
 }
 
-/// Folds `series`, in that order and in parallel on the ambient rayon pool: `begin` makes the state
+/// Folds `series`, in that order and in parallel with the threads of `resources`: `begin` makes the state
 /// of one task, `fold` takes in one series after another, at most [`FOLD_SERIES`] of them. Returns
 /// the states in the order of the series, and what they stand on.
 ///
@@ -62,30 +59,28 @@ pub fn fold_series<S: Send>(
     request: &SampleRequest,
     series: &[(SeriesId, Arc<Series>)],
     sources: &Sources,
+    resources: Resources<'_>,
     begin: impl Fn() -> S + Sync,
     fold: impl Fn(&mut S, &Arc<Series>, SeriesRuns<'_, '_>) -> Result<()> + Sync,
 ) -> Result<(Vec<S>, Evidence)> {
-    let windows = Windows::new(request.range, None)?;
-    let meter = Meter::new(request.limits, request.deadline, &request.cancel, series.len())?;
-    let (inputs, ledger) = (Inputs::new(sources), Ledger::default());
+    let (windows, meter) = prepare(request, resources, series.len())?;
     let range = request.range;
-    let states = series
-        .par_chunks(FOLD_SERIES)
-        .map_init(
-            || {
-                let parts = (&meter, &ledger);
-                Walker::new(&inputs, windows, Needs::default(), TierChoice::Raw, parts)
-            },
-            |walker, members| {
-                let mut state = begin();
-                for (id, series) in members {
-                    let runs =
-                        SeriesRuns { walker: &mut *walker, series: *id, range, wanted: None };
-                    fold(&mut state, series, runs)?;
-                }
-                Ok(state)
-            },
-        )
-        .collect::<Result<Vec<S>>>()?;
+    let (inputs, ledger) = (Inputs::new(sources, range), Ledger::default());
+    let states = resources.deal(
+        series.len().div_ceil(FOLD_SERIES),
+        || {
+            let parts = (&meter, &ledger);
+            Walker::new(&inputs, windows, Needs::default(), TierChoice::Raw, parts)
+        },
+        |walker, number| {
+            let mut state = begin();
+            for (id, series) in series.iter().skip(number * FOLD_SERIES).take(FOLD_SERIES) {
+                let runs = SeriesRuns { walker: &mut *walker, series: *id, range, wanted: None };
+                fold(&mut state, series, runs)?;
+            }
+            Ok(state)
+        },
+        Walker::work,
+    )?;
     Ok((states, ledger.evidence(series.len(), range)))
 }

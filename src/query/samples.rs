@@ -3,12 +3,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use rayon::prelude::*;
-
 use super::inputs::{Inputs, Masked};
 use super::meter::Meter;
 use super::ranges::intersection;
 use super::request::{CancelToken, Limits};
+use super::resources::Resources;
 use super::scan::{Located, Reader, runs};
 use super::windows::Windows;
 use crate::error::Result;
@@ -35,6 +34,11 @@ impl SampleRequest {
     pub fn new(range: TimeRange) -> Self {
         Self { range, limits: Limits::default(), deadline: None, cancel: CancelToken::default() }
     }
+
+    /// What it may cost, and when to give up.
+    pub(crate) fn costs(&self) -> (Limits, Option<Instant>, &CancelToken) {
+        (self.limits, self.deadline, &self.cancel)
+    }
 }
 
 /// The samples of one series.
@@ -49,8 +53,8 @@ pub struct SeriesSamples {
 }
 
 /// The samples of `series`, in that order; series without a sample in the range are left out.
-/// Reads in parallel on the ambient rayon pool and holds everything: see [`for_each_run`] for
-/// less.
+/// Reads in parallel, with the threads of `resources`, and holds everything: see [`for_each_run`]
+/// for less.
 ///
 /// # Errors
 /// As [`execute`](super::execute); memory counts 16 bytes a sample of the chunks touched.
@@ -58,21 +62,22 @@ pub fn read_samples(
     request: &SampleRequest,
     series: &[(SeriesId, Arc<Series>)],
     sources: &Sources,
+    resources: Resources<'_>,
 ) -> Result<Vec<SeriesSamples>> {
-    let (windows, meter) = prepare(request, series.len())?;
-    let inputs = Inputs::new(sources);
-    let read: Vec<Option<SeriesSamples>> = series
-        .par_iter()
-        .map_init(
-            || (Reader::new(&inputs.samples, windows, &meter), Vec::new()),
-            |(reader, located), (id, series)| {
-                let Columns { timestamps, values } =
-                    collect(reader, located, (*id, request.range), &meter)?;
-                let any = !timestamps.is_empty();
-                Ok(any.then(|| SeriesSamples { series: Arc::clone(series), timestamps, values }))
-            },
-        )
-        .collect::<Result<_>>()?;
+    let (windows, meter) = prepare(request, resources, series.len())?;
+    let inputs = Inputs::new(sources, request.range);
+    let read: Vec<Option<SeriesSamples>> = resources.deal(
+        series.len(),
+        || (Reader::new(&inputs.samples, windows, &meter), Vec::new()),
+        |(reader, located), number| {
+            let Some((id, series)) = series.get(number) else { return Ok(None) };
+            let Columns { timestamps, values } =
+                collect(reader, located, (*id, request.range), &meter)?;
+            let any = !timestamps.is_empty();
+            Ok(any.then(|| SeriesSamples { series: Arc::clone(series), timestamps, values }))
+        },
+        |(reader, _)| reader.tally.samples,
+    )?;
     Ok(read.into_iter().flatten().collect())
 }
 
@@ -80,7 +85,7 @@ fn collect(
     reader: &mut Reader<'_>,
     located: &mut Vec<Located>,
     (series, range): (SeriesId, TimeRange),
-    meter: &Meter,
+    meter: &Meter<'_>,
 ) -> Result<Columns> {
     reader.locate(series, range, located)?;
     let samples: u64 = located.iter().map(|located| u64::from(located.chunk.samples)).sum();
@@ -110,8 +115,8 @@ pub fn for_each_run(
     sources: &Sources,
     mut visit: impl FnMut(&Arc<Series>, &[i64], &[f64]) -> Result<()>,
 ) -> Result<()> {
-    let (windows, meter) = prepare(request, series.len())?;
-    let inputs = Inputs::new(sources);
+    let (windows, meter) = prepare(request, Resources::default(), series.len())?;
+    let inputs = Inputs::new(sources, request.range);
     let mut reader = Reader::new(&inputs.samples, windows, &meter);
     let mut located = Vec::new();
     for (id, series) in series {
@@ -135,7 +140,7 @@ pub fn retain_held(
     range: TimeRange,
     sources: &Sources,
 ) -> Result<()> {
-    let inputs = Inputs::new(sources);
+    let inputs = Inputs::new(sources, range);
     let mut chunks = Vec::new();
     let mut failed = None;
     series.retain(|(id, _)| {
@@ -177,7 +182,12 @@ fn may_hold(
 }
 
 /// One window over the range: what lies in it is what is wanted.
-fn prepare(request: &SampleRequest, series: usize) -> Result<(Windows, Meter)> {
+pub(super) fn prepare<'a>(
+    request: &SampleRequest,
+    resources: Resources<'a>,
+    series: usize,
+) -> Result<(Windows, Meter<'a>)> {
     let windows = Windows::new(request.range, None)?;
-    Ok((windows, Meter::new(request.limits, request.deadline, &request.cancel, series)?))
+    let SampleRequest { limits, deadline, cancel, .. } = request;
+    Ok((windows, Meter::new(*limits, *deadline, cancel, resources.memory, series)?))
 }

@@ -28,6 +28,22 @@ pub(crate) struct Located {
     masked: bool,
 }
 
+/// A timestamp column of an input; equal ones hold the same timestamps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Column(usize, u64);
+
+impl Column {
+    /// One that several chunks were merged into: like no other.
+    pub(crate) const MERGED: Self = Self(usize::MAX, u64::MAX);
+}
+
+impl Located {
+    /// Which timestamp column it uses.
+    pub(crate) fn column(&self) -> Column {
+        if self.masked { Column::MERGED } else { Column(self.source, self.chunk.timestamps) }
+    }
+}
+
 /// Samples of one run of chunks, cut into windows.
 pub(crate) struct Decoded<'a> {
     timestamps: &'a [i64],
@@ -45,14 +61,29 @@ impl<'a> Decoded<'a> {
         Self { timestamps, values, windows, rows }
     }
 
+    /// For each window that holds samples, ascending: the first of its rows, their timestamps and
+    /// values.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = (usize, &'a [i64], &'a [f64])> {
+        self.pieces().map(|(_, row, timestamps, values)| (row, timestamps, values))
+    }
+
     /// For each window that holds samples, ascending: its index, their timestamps and values.
     pub(crate) fn windows(&self) -> impl Iterator<Item = (usize, &'a [i64], &'a [f64])> {
+        self.pieces().map(|(window, _, timestamps, values)| (window, timestamps, values))
+    }
+
+    fn pieces(&self) -> impl Iterator<Item = (usize, usize, &'a [i64], &'a [f64])> {
         let (timestamps, values, within) = (self.timestamps, self.values, self.rows.clone());
         self.windows.iter().filter_map(move |WindowRows { window, rows }| {
             let rows = rows.start.max(within.start)..rows.end.min(within.end);
             let times = timestamps.get(rows.clone()).filter(|times| !times.is_empty())?;
-            Some((*window, times, values.get(rows)?))
+            Some((*window, rows.start, times, values.get(rows)?))
         })
+    }
+
+    /// The value of a row, wherever it lies.
+    pub(crate) fn value(&self, row: usize) -> Option<f64> {
+        self.values.get(row).copied()
     }
 }
 
@@ -82,7 +113,7 @@ pub(crate) fn runs(located: &[Located]) -> impl Iterator<Item = &[Located]> {
 pub(crate) struct Reader<'a> {
     inputs: &'a [Input<'a, dyn ChunkSource>],
     windows: Windows,
-    meter: &'a Meter,
+    meter: &'a Meter<'a>,
     cache: TimestampCache,
     found: Vec<ChunkRef>,
     values: Vec<f64>,
@@ -100,7 +131,7 @@ impl<'a> Reader<'a> {
     pub(crate) fn new(
         inputs: &'a [Input<'a, dyn ChunkSource>],
         windows: Windows,
-        meter: &'a Meter,
+        meter: &'a Meter<'a>,
     ) -> Self {
         Self {
             inputs,
@@ -164,20 +195,27 @@ impl<'a> Reader<'a> {
         located: &Located,
         range: TimeRange,
     ) -> Result<Option<(usize, Partial)>> {
-        let Located { source, chunk, masked, .. } = located;
+        let Located { chunk, masked, .. } = located;
         let Some(window) = self.windows.holding(chunk.first, chunk.last) else {
             return Ok(None);
         };
         if *masked || !range.covers(chunk.first, chunk.last) {
             return Ok(None);
         }
-        let Some(input) = self.inputs.get(*source) else { return Ok(None) };
+        Ok(self.statistics_of(located)?.map(|partial| (window, partial)))
+    }
+
+    /// The statistics of a chunk that nothing overlaps, whether or not it lies in a range; `None`
+    /// where some of it is deleted, or its source keeps none.
+    pub(crate) fn statistics_of(&mut self, located: &Located) -> Result<Option<Partial>> {
+        let Located { source, chunk, masked, .. } = located;
+        let Some(input) = self.inputs.get(*source).filter(|_| !masked) else { return Ok(None) };
         let statistics = input.source.statistics(chunk)?;
         if statistics.is_some() {
             self.tally.from_statistics += 1;
             self.tally.read(*source);
         }
-        Ok(statistics.map(|partial| (window, partial)))
+        Ok(statistics)
     }
 
     /// Decodes a run of overlapping chunks, or a single chunk, and keeps what lies in `range`.
@@ -188,7 +226,7 @@ impl<'a> Reader<'a> {
             && !single.masked
         {
             let (column, values) = self.read_chunk(single)?;
-            let Column { timestamps, windows } = column;
+            let CutColumn { timestamps, windows } = column;
             return Ok(Decoded::new((timestamps, values, windows), cut));
         }
         self.merge(run)?;
@@ -277,7 +315,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn read_chunk(&mut self, located: &Located) -> Result<(&Column, &[f64])> {
+    fn read_chunk(&mut self, located: &Located) -> Result<(&CutColumn, &[f64])> {
         let Located { source: index, chunk, .. } = located;
         let Some(input) = self.inputs.get(*index) else {
             return Err(wrong_length(0, chunk, 0));
@@ -345,12 +383,12 @@ fn wrong_length(rank: u64, chunk: &ChunkRef, found: usize) -> Error {
 
 /// One timestamp column and where the windows cut it.
 #[derive(Default)]
-struct Column {
+struct CutColumn {
     timestamps: Vec<i64>,
     windows: Vec<WindowRows>,
 }
 
-impl Column {
+impl CutColumn {
     fn bytes(&self) -> usize {
         size_of_val(&*self.timestamps) + size_of_val(&*self.windows)
     }
@@ -360,7 +398,7 @@ impl Column {
 /// decoded and cut once for all of them that a task reads.
 struct TimestampCache {
     bytes_max: usize,
-    columns: HashMap<(usize, u64), Column>,
+    columns: HashMap<(usize, u64), CutColumn>,
     keys: Vec<(usize, u64)>,
     bytes: usize,
     evicted: usize,
@@ -377,9 +415,9 @@ impl TimestampCache {
         source: &dyn ChunkSource,
         chunk: &ChunkRef,
         windows: &Windows,
-    ) -> Result<&Column> {
+    ) -> Result<&CutColumn> {
         let key = (index, chunk.timestamps);
-        let mut recycled = Column::default();
+        let mut recycled = CutColumn::default();
         if !self.columns.contains_key(&key) {
             let coming = chunk.samples as usize * size_of::<i64>();
             while self.bytes + coming > self.bytes_max && !self.keys.is_empty() {
@@ -401,7 +439,7 @@ impl TimestampCache {
     /// Throws out a column picked without regard to use. Every series walks the same columns in
     /// the same order, so that throwing out the least recently used one would always hit the one
     /// needed next.
-    fn evict(&mut self) -> Column {
+    fn evict(&mut self) -> CutColumn {
         // Knuth's multiplicative hash of a counter: scattered, and the same in every run.
         self.evicted = self.evicted.wrapping_add(1);
         let scattered = (self.evicted as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;

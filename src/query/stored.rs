@@ -10,7 +10,7 @@ use crate::time::TimeRange;
 
 /// Reads the records of one stretch after another; its buffers are reused.
 pub(crate) struct RecordReader<'a> {
-    meter: &'a Meter,
+    meter: &'a Meter<'a>,
     /// What the sources hold, one after another.
     read: Records,
     /// Where each record of `read` comes from, an index of an input.
@@ -20,6 +20,8 @@ pub(crate) struct RecordReader<'a> {
     order: Vec<usize>,
     /// Bytes of the meter's memory that the buffers hold.
     bytes: u64,
+    /// How many it read so far.
+    pub(crate) records_read: u64,
 }
 
 /// One record.
@@ -33,7 +35,7 @@ pub(crate) struct Stored<'r> {
 }
 
 impl<'a> RecordReader<'a> {
-    pub(crate) fn new(meter: &'a Meter) -> Self {
+    pub(crate) fn new(meter: &'a Meter<'a>) -> Self {
         Self {
             meter,
             read: Records::default(),
@@ -41,6 +43,7 @@ impl<'a> RecordReader<'a> {
             one: Records::default(),
             order: Vec::new(),
             bytes: 0,
+            records_read: 0,
         }
     }
 
@@ -72,6 +75,7 @@ impl<'a> RecordReader<'a> {
                 self.append_one();
             }
         }
+        self.records_read += self.read.len() as u64;
         self.account()?;
         let starts = &self.read.starts;
         self.order.clear();

@@ -7,16 +7,18 @@
 use std::iter::Peekable;
 
 use super::bucket::{self, Bucket};
-use super::evidence::{Ledger, Tally};
+use super::evidence::{ChunkTally, Ledger, Tally};
 use super::inputs::{Inputs, Masked};
 use super::meter::Meter;
 use super::plan::{Planner, SeriesPlan, Stretch, TierChoice};
 use super::scan::{Located, Reader, runs};
 use super::stored::{RecordReader, Stored};
+use super::threshold::Threshold;
 use super::windows::Windows;
 use crate::aggregate::{Needs, Partial, Sketch};
 use crate::error::Result;
 use crate::model::SeriesId;
+use crate::segment::Columns;
 use crate::time::{Tier, TimeRange, Timestamp};
 
 /// Most buckets whose records are read at once: two long chunks of records. With sketches some
@@ -48,6 +50,9 @@ pub(crate) struct Walker<'a> {
     pub(super) inputs: &'a Inputs<'a>,
     pub(super) windows: Windows,
     needs: Needs,
+    filter: Option<Threshold>,
+    /// What passes the filter, of one window.
+    passed: Columns,
     ledger: &'a Ledger,
     pub(super) reader: Reader<'a>,
     planner: Planner<'a>,
@@ -69,12 +74,14 @@ impl<'a> Walker<'a> {
         windows: Windows,
         needs: Needs,
         choice: TierChoice,
-        (meter, ledger): (&'a Meter, &'a Ledger),
+        (meter, ledger): (&'a Meter<'a>, &'a Ledger),
     ) -> Self {
         Self {
             inputs,
             windows,
             needs,
+            filter: None,
+            passed: Columns::default(),
             ledger,
             reader: Reader::new(&inputs.samples, windows, meter),
             planner: Planner::new(inputs, &windows, needs, choice),
@@ -88,20 +95,33 @@ impl<'a> Walker<'a> {
         }
     }
 
+    /// Hands over only samples that pass; nothing of distributions.
+    pub(crate) fn with_filter(mut self, filter: Option<Threshold>) -> Self {
+        self.filter = filter;
+        self
+    }
+
+    /// What it read so far, in samples; a record, or the statistics of a chunk, is as many as it
+    /// takes the time of.
+    pub(crate) fn work(&self) -> u64 {
+        let ChunkTally { from_statistics, samples, .. } = &self.reader.tally;
+        samples + 32 * (from_statistics + self.records.records_read)
+    }
+
     /// Hands what the series holds to `sink`.
     ///
     /// # Errors
     /// Those of the sources, of the meter and of the sink.
     pub(crate) fn series(&mut self, series: SeriesId, sink: &mut impl Sink) -> Result<()> {
-        let (plan, fresh) = self.planner.plan(series)?;
-        if fresh {
-            self.tally.planned(&plan);
-        }
         self.recorded_in.clear();
         for (index, input) in self.inputs.recorded.iter().enumerate() {
             if input.source.holds(series)? {
                 self.recorded_in.push(index);
             }
+        }
+        let (plan, fresh) = self.planner.plan(series, !self.recorded_in.is_empty())?;
+        if fresh {
+            self.tally.planned(&plan);
         }
         self.find_dirty(series, &plan)?;
         let dirty = std::mem::take(&mut self.dirty);
@@ -125,7 +145,7 @@ impl<'a> Walker<'a> {
         wanted: Option<&dyn Fn(Timestamp, Timestamp) -> bool>,
         mut visit: impl FnMut(&[i64], &[f64]) -> Result<()>,
     ) -> Result<()> {
-        let (plan, fresh) = self.planner.plan(series)?;
+        let (plan, fresh) = self.planner.plan(series, false)?;
         if fresh {
             self.tally.planned(&plan);
         }
@@ -152,7 +172,9 @@ impl<'a> Walker<'a> {
     /// Hands over what a range holds of raw samples and of recorded distributions.
     fn raw(&mut self, series: SeriesId, range: TimeRange, sink: &mut impl Sink) -> Result<()> {
         self.spans.clear();
-        if self.recorded_in.is_empty() {
+        if let Some(filter) = self.filter {
+            self.filtered_samples(series, range, filter, sink)?;
+        } else if self.recorded_in.is_empty() {
             self.raw_samples(series, range, sink)?;
         } else {
             self.raw_recorded(series, range, sink)?;
@@ -181,6 +203,42 @@ impl<'a> Walker<'a> {
             }
         }
         let spans = self.located.iter().map(|Located { chunk, .. }| (chunk.first.0, chunk.last.0));
+        self.spans.extend(spans);
+        Ok(())
+    }
+
+    /// As [`raw_samples`](Self::raw_samples), of those that pass.
+    fn filtered_samples(
+        &mut self,
+        series: SeriesId,
+        range: TimeRange,
+        filter: Threshold,
+        sink: &mut impl Sink,
+    ) -> Result<()> {
+        let Self { reader, located, passed, .. } = self;
+        reader.locate(series, range, located)?;
+        for run in runs(located) {
+            if let [single] = run
+                && let Some(partial) = reader.statistics_of(single)?
+                && !filter.may_pass(&partial)
+            {
+                continue;
+            }
+            for (window, timestamps, values) in reader.read(run, range)?.windows() {
+                passed.clear();
+                for (&time, &value) in timestamps.iter().zip(values) {
+                    if filter.passes(value) {
+                        passed.timestamps.push(time);
+                        passed.values.push(value);
+                    }
+                }
+                if !passed.values.is_empty() {
+                    sink.expect(passed.values.len() as u64)?;
+                    sink.samples(window, &passed.timestamps, &passed.values);
+                }
+            }
+        }
+        let spans = located.iter().map(|Located { chunk, .. }| (chunk.first.0, chunk.last.0));
         self.spans.extend(spans);
         Ok(())
     }

@@ -7,6 +7,9 @@ use crate::error::{Error, Result};
 use crate::segment::count_below;
 use crate::time::{Tier, TimeRange, Timestamp, duration_nanos};
 
+/// Samples of a window that are counted one by one, before it is searched for its end.
+const NEAR: usize = 16;
+
 /// Half-open windows `start + i·step <= t < start + (i+1)·step`, the last cut at the range's end.
 /// Nothing is stored per window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,10 +138,25 @@ impl Windows {
         out.clear();
         let mut at = timestamps.partition_point(|&time| time < self.range.start.0);
         let stop = timestamps.partition_point(|&time| time < self.range.end.0);
+        let step = i64::try_from(self.step).unwrap_or(i64::MAX);
+        let (mut window, mut end) = (0, i64::MIN);
         while let Some(rest @ [first, ..]) = timestamps.get(at..stop) {
-            let Some(window) = self.index(Timestamp(*first)) else { return };
-            let Some(bounds) = self.get(window) else { return };
-            let rows = at..at + count_below(rest, bounds.end.0);
+            // Mostly the next one, where the samples of a window are few.
+            if !out.is_empty() && *first < end.saturating_add(step) {
+                window += 1;
+                end = end.saturating_add(step).min(self.range.end.0);
+            } else {
+                let Some(found) = self.index(Timestamp(*first)) else { return };
+                let Some(bounds) = self.get(found) else { return };
+                (window, end) = (found, bounds.end.0);
+            }
+            let near = rest.iter().take(NEAR).take_while(|&&time| time < end).count();
+            let beyond = rest.get(near..).filter(|_| near == NEAR).unwrap_or_default();
+            let far = match beyond.first() {
+                Some(&time) if time < end => count_below(beyond, end),
+                _ => 0,
+            };
+            let rows = at..at + near + far;
             at = rows.end;
             out.push(WindowRows { window, rows });
         }

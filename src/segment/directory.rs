@@ -87,6 +87,9 @@ pub(super) struct Directory {
     pub(super) chunks: Vec<Chunk>,
     /// Of the chunks that are not constant, in order.
     pub(super) statistics: Vec<Partial>,
+    /// The series that there are chunks of, ascending, and where the chunks of each begin: what is
+    /// searched for every series lies close together.
+    pub(super) series: Vec<(u32, u32)>,
 }
 
 /// The most bytes of a directory's body, which decoding may allocate: 64 MiB, a hundred times
@@ -186,7 +189,11 @@ impl Directory {
                 expected: "where the directory begins",
             });
         }
-        Ok(Self { columns, chunks, statistics })
+        let mut series: Vec<(u32, u32)> =
+            chunks.iter().zip(0..).map(|(chunk, index)| (chunk.series, index)).collect();
+        series.dedup_by_key(|(series, _)| *series);
+        series.shrink_to_fit();
+        Ok(Self { columns, chunks, statistics, series })
     }
 }
 

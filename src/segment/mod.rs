@@ -27,7 +27,9 @@ pub(crate) use merge::{count_below, weave_latest_wins};
 pub use reader::{ColumnKind, ColumnStats, Segment, SharedBytes};
 pub(crate) use records::within_bucket;
 pub use records::{Field, Records, SeriesRecords, encode_records};
-pub use source::{ChunkRef, ChunkSource, Mask, RecordFields, RecordSource, Sources};
+pub use source::{
+    ChunkRef, ChunkSource, Extent, Latest, Mask, RecordFields, RecordSource, Sources,
+};
 pub use writer::{EncodedSegment, Group, ReadValues, SegmentInfo, SegmentLimits, encode_segments};
 
 #[cfg(test)]

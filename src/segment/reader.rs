@@ -97,11 +97,12 @@ impl Segment {
     /// Bytes that the open segment holds in memory.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        let Directory { columns, chunks, statistics } = &self.directory;
+        let Directory { columns, chunks, statistics, series } = &self.directory;
         self.bytes.as_ref().len()
             + size_of_val(&**columns)
             + size_of_val(&**chunks)
             + size_of_val(&**statistics)
+            + size_of_val(&**series)
     }
 
     /// All chunks, ascending by series, then time.
@@ -113,10 +114,13 @@ impl Segment {
     /// Where in [`chunks`](Self::chunks) a series' chunks stand; empty where it has none.
     #[must_use]
     pub fn range_of(&self, series: u32) -> Range<usize> {
-        let chunks = self.chunks();
-        let start = chunks.partition_point(|chunk| chunk.series < series);
-        let rest = chunks.get(start..).unwrap_or_default();
-        start..start + rest.partition_point(|chunk| chunk.series == series)
+        let starts = &self.directory.series;
+        let at = starts.partition_point(|&(held, _)| held < series);
+        let start = |at: usize| starts.get(at).map_or(self.chunks().len(), |(_, at)| *at as usize);
+        match starts.get(at) {
+            Some((held, _)) if *held == series => start(at)..start(at + 1),
+            _ => 0..0,
+        }
     }
 
     /// A series' chunks, ascending in time, never overlapping; empty where it has none.

@@ -38,6 +38,28 @@ pub trait ChunkSource: Send + Sync {
         u64::MAX
     }
 
+    /// What all of its samples lie in, and how many there are of how many series, about; nothing
+    /// where it does not know. A query passes over sources that lie outside of its range, and
+    /// weighs by the rest whether a tier is worth reading.
+    fn extent(&self) -> Option<Extent> {
+        None
+    }
+
+    /// Appends for each of `series` what is known of its last sample without decoding anything;
+    /// `None` where it holds no sample of it.
+    ///
+    /// # Errors
+    /// I/O or corruption, where a directory had to be read.
+    fn latest(&self, series: &[SeriesId], out: &mut Vec<Option<Latest>>) -> Result<()> {
+        let mut chunks = Vec::new();
+        for &one in series {
+            chunks.clear();
+            self.chunks(one, TimeRange::ALL, &mut chunks)?;
+            out.push(chunks.last().map(|chunk| Latest { last: chunk.last, value: None }));
+        }
+        Ok(())
+    }
+
     /// Appends to `out` the chunks of `series` that overlap `range`, ascending in time. Chunks of
     /// one series in one source never overlap each other.
     ///
@@ -62,6 +84,28 @@ pub trait ChunkSource: Send + Sync {
     /// # Errors
     /// I/O or corruption.
     fn read_values(&self, chunk: &ChunkRef, out: &mut Vec<f64>) -> Result<()>;
+}
+
+/// The last sample of a series in a source.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Latest {
+    /// When; a stale marker counts.
+    pub last: Timestamp,
+    /// Its value; `None` for a stale marker, or where it is not known.
+    pub value: Option<f64>,
+}
+
+/// What a source knows of its samples together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extent {
+    /// Timestamp of the earliest, inclusive.
+    pub first: Timestamp,
+    /// Timestamp of the latest, inclusive.
+    pub last: Timestamp,
+    /// How many there are.
+    pub samples: u64,
+    /// Of how many series.
+    pub series: u64,
 }
 
 /// Which optional fields the records of a series carry.
@@ -145,6 +189,9 @@ pub struct Sources {
     pub records: Vec<Arc<dyn RecordSource>>,
     /// Deletes that sources may still hold samples of, ascending by id.
     pub masks: Vec<Mask>,
+    /// From here on `samples`, and what was recorded of distributions, is all that there ever was
+    /// and was not deleted: no tier knows more. `None` where that is not known.
+    pub raw_whole_from: Option<Timestamp>,
 }
 
 impl From<Vec<Arc<dyn ChunkSource>>> for Sources {

@@ -26,9 +26,11 @@ pub(super) async fn page() -> impl IntoResponse {
     set(header::X_FRAME_OPTIONS, "DENY");
     // A nonce is used once.
     set(header::CACHE_CONTROL, "no-store");
-    let named = PAGE
-        .replacen("<script>", &format!("<script nonce=\"{nonce}\">"), 1)
-        .replacen("<style>", &format!("<style nonce=\"{nonce}\">"), 1);
+    let named = PAGE.replacen("<script>", &format!("<script nonce=\"{nonce}\">"), 1).replacen(
+        "<style>",
+        &format!("<style nonce=\"{nonce}\">"),
+        1,
+    );
     (headers, Html(named))
 }
 
@@ -48,7 +50,9 @@ mod tests {
             assert!(PAGE.matches(tag).count() <= 1, "{tag}");
             assert_eq!(PAGE.matches(tag).count(), PAGE.matches(&format!("{tag}>")).count());
         }
-        for attribute in [" src=", " onclick=", " onload=", " style=", "@import", "<link rel=\"stylesheet"] {
+        for attribute in
+            [" src=", " onclick=", " onload=", " style=", "@import", "<link rel=\"stylesheet"]
+        {
             assert!(!PAGE.contains(attribute), "{attribute}");
         }
         assert_ne!(nonce(), nonce());

@@ -2,18 +2,24 @@
 
 use std::time::{Duration, Instant};
 
+use rayon::prelude::*;
+
 use super::failure::Failure;
 use super::json::{
     StepTexts, push_element, push_list, push_run, push_sample, push_text, push_texts,
 };
 use super::output::Output;
 use super::work::Ask;
-use crate::promql::{self, Labels, Outcome, Query, Steps, Value, ValueType, is_absent};
+use crate::promql::{self, Column, Labels, Outcome, Query, Steps, Value, ValueType, is_absent};
 use crate::query::Evidence;
 use crate::time::{Timestamp, duration_nanos};
 
 /// Points that a range query may ask for of each series, as Prometheus.
 const POINTS_MAX: i64 = 11_000;
+/// Values that are worth a task of their own to write: about a millisecond.
+const PIECE_VALUES: usize = 1 << 14;
+/// Tasks at once, for threads to share.
+const PIECES: usize = 16;
 
 /// One time.
 pub(super) fn instant(ask: &Ask, out: &mut Output) -> Result<(), Failure> {
@@ -68,21 +74,15 @@ pub(super) fn range(ask: &Ask, out: &mut Output) -> Result<(), Failure> {
     let mut evaluated = Evaluated::of(ask, steps(ask)?, true)?;
     let steps = evaluated.outcome.steps;
     begin(&mut out.bytes, "matrix");
-    out.bytes.push(b'[');
     match &evaluated.outcome.value {
         Value::Scalar(values) => {
+            out.bytes.push(b'[');
             let labels = Labels::default();
             StepTexts::new(&steps).push_column(&mut out.bytes, labels.iter(), values);
         }
         Value::Vector(columns) => {
-            let texts = StepTexts::new(&steps);
-            for (i, column) in columns.iter().take(evaluated.limit).enumerate() {
-                if i > 0 {
-                    out.bytes.push(b',');
-                }
-                texts.push_series(&mut out.bytes, column);
-                out.checkpoint()?;
-            }
+            let told = columns.get(..evaluated.limit).unwrap_or(columns);
+            push_columns(ask, out, &StepTexts::new(&steps), told)?;
             evaluated.truncated = columns.len() > evaluated.limit;
         }
         // Refused before they were evaluated.
@@ -90,6 +90,47 @@ pub(super) fn range(ask: &Ask, out: &mut Output) -> Result<(), Failure> {
     }
     out.bytes.push(b']');
     evaluated.end(ask, &mut out.bytes);
+    Ok(())
+}
+
+/// The list of columns, but for its last bracket; many are written in parallel.
+fn push_columns(
+    ask: &Ask,
+    out: &mut Output,
+    texts: &StepTexts,
+    columns: &[Column],
+) -> Result<(), Failure> {
+    let push = |out: &mut Vec<u8>, columns: &[Column]| {
+        for column in columns {
+            out.push(b',');
+            texts.push_series(out, column);
+        }
+    };
+    let begin = out.bytes.len();
+    // The first comma is the list's beginning.
+    let open = |bytes: &mut Vec<u8>| match bytes.get_mut(begin) {
+        Some(comma) => *comma = b'[',
+        None => bytes.push(b'['),
+    };
+    let values = columns.first().map_or(0, |column| column.values.len()).max(1);
+    let together = (PIECE_VALUES / values).max(1);
+    let (first, rest) = columns.split_at(columns.len().min(together));
+    push(&mut out.bytes, first);
+    open(&mut out.bytes);
+    // A few pieces at a time, so that they take little memory.
+    for columns in rest.chunks(together * PIECES) {
+        let write = |columns: &[Column]| {
+            let mut piece = Vec::new();
+            push(&mut piece, columns);
+            piece
+        };
+        let pieces: Vec<Vec<u8>> =
+            ask.app.engine.install(|| columns.par_chunks(together).map(write).collect());
+        for piece in pieces {
+            out.bytes.extend_from_slice(&piece);
+            out.checkpoint()?;
+        }
+    }
     Ok(())
 }
 

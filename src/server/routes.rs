@@ -13,7 +13,7 @@ use axum::routing::{get, post};
 use super::access::Scope;
 use super::export::{self, TEXT};
 use super::failure::Failure;
-use super::work::{JSON, asked};
+use super::work::{JSON, asked, told};
 use super::{App, metadata, page, queries, status, writes};
 
 pub(super) fn router(app: &Arc<App>) -> Router {
@@ -25,15 +25,15 @@ pub(super) fn router(app: &Arc<App>) -> Router {
         .route("/labels", asked(JSON, metadata::label_names))
         .route("/label/{name}/values", asked(JSON, metadata::label_values))
         .route("/metadata", asked(JSON, metadata::metadata))
-        .route("/query_exemplars", asked(JSON, status::no_list))
-        .route("/rules", asked(JSON, status::no_rules))
-        .route("/alerts", asked(JSON, status::no_alerts))
-        .route("/targets", asked(JSON, status::no_targets))
-        .route("/alertmanagers", asked(JSON, status::no_alertmanagers))
-        .route("/status/buildinfo", asked(JSON, status::build_info))
-        .route("/status/runtimeinfo", asked(JSON, status::runtime_info))
-        .route("/status/config", asked(JSON, status::config))
-        .route("/status/flags", asked(JSON, status::flags))
+        .route("/query_exemplars", told(JSON, status::no_list))
+        .route("/rules", told(JSON, status::no_rules))
+        .route("/alerts", told(JSON, status::no_alerts))
+        .route("/targets", told(JSON, status::no_targets))
+        .route("/alertmanagers", told(JSON, status::no_alertmanagers))
+        .route("/status/buildinfo", told(JSON, status::build_info))
+        .route("/status/runtimeinfo", told(JSON, status::runtime_info))
+        .route("/status/config", told(JSON, status::config))
+        .route("/status/flags", told(JSON, status::flags))
         .route("/status/tsdb", asked(JSON, status::tsdb))
         .route("/status/store", asked(JSON, status::store))
         .route("/read", post(export::remote_read))
@@ -42,7 +42,7 @@ pub(super) fn router(app: &Arc<App>) -> Router {
     Router::new()
         .nest("/api/v1", v1)
         .route("/federate", asked(TEXT, export::federate))
-        .route("/metrics", asked(TEXT, export::metrics))
+        .route("/metrics", told(TEXT, export::metrics))
         .route("/-/healthy", get(|| async { "icecore is healthy.\n" }))
         .route("/-/ready", get(|| async { "icecore is ready.\n" }))
         .route("/", get(page::page))

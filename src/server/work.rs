@@ -62,13 +62,29 @@ impl Ask {
 /// Writes an answer.
 pub(super) type Job = fn(&Ask, &mut Output) -> Result<(), Failure>;
 
-/// A route that is asked by GET, or by POST of a form.
+/// A route that is asked by GET, or by POST of a form, and waits for its turn.
 pub(super) fn asked(content_type: &'static str, job: Job) -> MethodRouter<Arc<App>> {
+    route(Route { content_type, job, waits: true })
+}
+
+/// As [`asked`], for what costs little and is wanted most when there is much to do.
+pub(super) fn told(content_type: &'static str, job: Job) -> MethodRouter<Arc<App>> {
+    route(Route { content_type, job, waits: false })
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Route {
+    content_type: &'static str,
+    job: Job,
+    waits: bool,
+}
+
+fn route(route: Route) -> MethodRouter<Arc<App>> {
     let handler =
         move |State(app): State<Arc<App>>, name: Option<Path<String>>, request: Request| {
             let name = name.map(|Path(name)| name).unwrap_or_default();
             async move {
-                let answered = answer(app, request, name, (content_type, job)).await;
+                let answered = answer(app, request, name, route).await;
                 answered.unwrap_or_else(Failure::into_response)
             }
         };
@@ -79,7 +95,7 @@ async fn answer(
     app: Arc<App>,
     request: Request,
     name: String,
-    (content_type, job): (&'static str, Job),
+    Route { content_type, job, waits }: Route,
 ) -> Result<Response, Failure> {
     let arrived = Instant::now();
     let (head, body) = request.into_parts();
@@ -93,7 +109,10 @@ async fn answer(
     let parameters = Parameters::parse(head.uri.query(), &form);
     let caller = head.extensions.get::<Caller>().cloned().unwrap_or_default();
     let gzip = takes_gzip(head.headers.get(header::ACCEPT_ENCODING));
-    let turn = turn(&app, &app.queries, "queries").await?;
+    let turn = match waits {
+        true => Some(turn(&app, &app.queries, "queries").await?),
+        false => None,
+    };
     let cancel = CancelToken::new();
     // Dropped with this future, when the client hangs up.
     let hang_up = HangUp(cancel.clone());

@@ -108,6 +108,9 @@ struct Taking<'a> {
     writer: Writer,
     receipts: Vec<Receipt>,
     offered: u64,
+    /// The times that the gate takes at the request's arrival, inclusive.
+    oldest: Timestamp,
+    newest: Timestamp,
     /// Samples that the engine does not take, by why; and the first of them, for people.
     refused: BTreeMap<&'static str, u64>,
     example: Option<String>,
@@ -115,8 +118,15 @@ struct Taking<'a> {
 
 impl<'a> Taking<'a> {
     fn new(app: &'a App, caller: &'a Caller) -> Self {
+        let (gate, now) = (&app.engine.options().gate, app.engine.now());
+        // Milliseconds beyond what nanoseconds can count are made the ends of time, which no gate
+        // takes.
+        let first = Timestamp(i64::MIN + 1);
+        let last = Timestamp(i64::MAX - 1);
         Self {
             app,
+            oldest: gate.past.map_or(first, |past| now.saturating_sub(past)),
+            newest: gate.future.map_or(last, |future| now.saturating_add(future)),
             tenant: caller.tenant(),
             writer: app.engine.writer(caller.source()),
             receipts: Vec::new(),
@@ -287,14 +297,10 @@ impl<'a> Taking<'a> {
 
     /// Counts what the gate's window will refuse: its own counters are of all writers together.
     fn check_window(&mut self, timestamp: Timestamp, samples: u64) {
-        let (gate, now) = (&self.app.engine.options().gate, self.app.engine.now());
-        let too_old = gate.past.is_some_and(|past| timestamp < now.saturating_sub(past));
-        let too_new = gate.future.is_some_and(|future| timestamp > now.saturating_add(future));
-        // Milliseconds beyond what nanoseconds can count were made the ends of time.
-        let example = || format!("{timestamp}");
-        if too_old || timestamp == Timestamp::MIN {
+        let example = || timestamp.to_string();
+        if timestamp < self.oldest {
             self.refuse("older than the store takes", samples, example);
-        } else if too_new || timestamp == Timestamp::MAX {
+        } else if timestamp > self.newest {
             self.refuse("newer than the store takes", samples, example);
         }
     }

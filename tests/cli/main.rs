@@ -13,6 +13,8 @@ mod formats;
 mod history;
 mod kill;
 mod run;
+#[cfg(feature = "server")]
+mod serve;
 
 use run::{icecore, json};
 use tempfile::tempdir;

@@ -10,6 +10,9 @@
 )]
 
 mod cases;
+mod distributions;
+mod format;
+mod limits;
 mod properties;
 mod script;
 

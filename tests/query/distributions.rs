@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use icecore::aggregate::{Partial, Sketch};
 use icecore::model::{Sample, SeriesId};
-use icecore::query::{Answer, Function, Grouping, Request, TierChoice, execute};
+use icecore::query::{Answer, Function, Grouping, Request, Resources, TierChoice, execute};
 use icecore::segment::{ChunkSource, Mask, RecordSource, Sources};
 use icecore::time::Tier;
 use icecore::{TimeRange, Timestamp};
@@ -70,7 +70,7 @@ fn request(to: i64, step: u64, functions: &str) -> Request {
 }
 
 fn ask(sources: &Sources, request: &Request) -> Answer {
-    execute(request, &selected(1), sources).unwrap()
+    execute(request, &selected(1), sources, Resources::default()).unwrap()
 }
 
 fn near(found: f64, expected: f64) -> bool {

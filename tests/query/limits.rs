@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use icecore::aggregate::Partial;
 use icecore::model::SeriesId;
 use icecore::query::{
-    CancelToken, Function, Grouping, Limits, Request, SampleRequest, execute, for_each_run,
-    read_samples,
+    CancelToken, Function, Grouping, Limits, MemoryBudget, Request, Resources, SampleRequest,
+    execute, for_each_run, read_samples,
 };
 use icecore::segment::{ChunkRef, ChunkSource};
 use icecore::{DecodeError, Error, ErrorKind, Result, TimeRange};
@@ -73,7 +73,7 @@ fn watched(at: u64, then: Then) -> Arc<Watched> {
 
 fn run(source: &Arc<Watched>, request: &Request) -> Result<u64> {
     let sources = [Arc::clone(source) as Arc<dyn ChunkSource>];
-    execute(request, &selected(4), &sources.to_vec().into())
+    execute(request, &selected(4), &sources.to_vec().into(), Resources::default())
         .map(|answer| answer.evidence.samples_decoded)
 }
 
@@ -134,7 +134,8 @@ fn kept_values_and_read_samples_count_as_memory() {
 
     let sources = [source as Arc<dyn ChunkSource>];
     let request = SampleRequest { limits, ..SampleRequest::new(range(0, 100)) };
-    let refused = read_samples(&request, &selected(4), &sources.to_vec().into());
+    let refused =
+        read_samples(&request, &selected(4), &sources.to_vec().into(), Resources::default());
     assert!(matches!(refused, Err(Error::Limit { what: "bytes of memory", .. })));
     // One run after another holds none of it.
     let mut samples = 0;
@@ -191,4 +192,55 @@ fn the_visitor_may_stop() {
         },
     );
     assert!(matches!(stopped, Err(Error::Closed)) && calls == 2);
+}
+
+#[test]
+fn queries_of_one_budget_leave_what_they_took() {
+    let source = watched(0, Then::Nothing);
+    let sources = [Arc::clone(&source) as Arc<dyn ChunkSource>];
+    let request = Request { step: Some(Duration::from_nanos(1)), ..average() };
+    let run = |memory: &MemoryBudget| {
+        let resources = Resources { memory: Some(memory), ..Resources::default() };
+        execute(&request, &selected(4), &sources.to_vec().into(), resources)
+    };
+    let roomy = MemoryBudget::new(1 << 20);
+    let one = run(&roomy).unwrap();
+    assert_eq!((one.groups.len(), roomy.used_bytes()), (4, 0));
+    let narrow = MemoryBudget::new(1000);
+    let refused = run(&narrow);
+    assert!(matches!(refused, Err(Error::Limit { limit: 1000, .. })), "{refused:?}");
+    assert_eq!(narrow.used_bytes(), 0);
+}
+
+/// A quantile over some million samples of many windows, cancelled in the middle of it: within
+/// 10 ms on an idle machine, of which a test asks no more than not to wait for the end.
+#[test]
+fn another_thread_cancels_within_a_moment() {
+    let mut source = MemorySource::new(1, false);
+    for (id, _) in selected(64) {
+        let samples: Vec<(i64, f64)> = (0..50_000).map(|i| (i, (i * 7919 % 1009) as f64)).collect();
+        source.push(id, &samples, 1024);
+    }
+    let sources = vec![Arc::new(source) as Arc<dyn ChunkSource>].into();
+    let cancel = CancelToken::new();
+    let request = Request {
+        group_by: Grouping::Labels(vec![]),
+        step: Some(Duration::from_nanos(10)),
+        cancel: cancel.clone(),
+        ..Request::new(range(0, 50_000), vec![Function::Quantile(0.9)])
+    };
+    let ended = std::thread::scope(|scope| {
+        let asked = scope.spawn(|| {
+            let found = execute(&request, &selected(64), &sources, Resources::default());
+            (found, Instant::now())
+        });
+        std::thread::sleep(Duration::from_millis(30));
+        let cancelled = Instant::now();
+        cancel.cancel();
+        let (found, ended) = asked.join().unwrap();
+        // Where it was over before, there is nothing to measure.
+        let late = ended.saturating_duration_since(cancelled);
+        found.is_ok() || matches!(found, Err(Error::Cancelled)) && late < Duration::from_millis(250)
+    });
+    assert!(ended);
 }

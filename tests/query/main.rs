@@ -10,13 +10,17 @@
 )]
 
 mod distributions;
+mod functions;
+mod last;
 mod limits;
 mod parallel;
 mod reference;
+mod rows;
 mod samples;
 mod semantics;
 mod stretches;
 mod tiers;
+mod top;
 mod windowed;
 
 #[path = "../support/memory_records.rs"]

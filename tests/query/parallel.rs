@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use icecore::query::{Grouping, Request, SampleRequest, execute, read_samples};
+use icecore::query::{Grouping, Request, Resources, SampleRequest, execute, read_samples};
 use icecore::segment::ChunkSource;
 use rayon::ThreadPoolBuilder;
 
@@ -42,8 +42,11 @@ fn one_two_and_four_threads_answer_bit_for_bit_alike() {
             .into_iter()
             .map(|threads| {
                 let pool = ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-                let answer =
-                    pool.install(|| execute(&request, &series, &sources.to_vec().into())).unwrap();
+                let answer = pool
+                    .install(|| {
+                        execute(&request, &series, &sources.to_vec().into(), Resources::default())
+                    })
+                    .unwrap();
                 (bits(&answer), answer.evidence)
             })
             .collect();
@@ -54,7 +57,10 @@ fn one_two_and_four_threads_answer_bit_for_bit_alike() {
     let samples = SampleRequest::new(range(10, 2200));
     let read = |threads| {
         let pool = ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| read_samples(&samples, &series, &sources.to_vec().into())).unwrap()
+        pool.install(|| {
+            read_samples(&samples, &series, &sources.to_vec().into(), Resources::default())
+        })
+        .unwrap()
     };
     assert_eq!(read(1), read(4));
 }

@@ -1,6 +1,6 @@
 //! Raw samples come back bit for bit, merged and cut to the range.
 
-use icecore::query::{SampleRequest, for_each_run, read_samples};
+use icecore::query::{Resources, SampleRequest, for_each_run, read_samples};
 use proptest::prelude::*;
 
 use crate::windowed::{reference, store};
@@ -27,7 +27,7 @@ proptest! {
             })
             .filter(|(_, samples)| !samples.is_empty())
             .collect();
-        let read: Vec<_> = read_samples(&request, &series, &sources.to_vec().into())
+        let read: Vec<_> = read_samples(&request, &series, &sources.to_vec().into(), Resources::default())
             .unwrap()
             .into_iter()
             .map(|read| (read.series, bits(&read.timestamps, &read.values)))

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use icecore::query::{Answer, Function, GroupKey, Grouping, Request, execute};
+use icecore::query::{Answer, Function, GroupKey, Grouping, Request, Resources, execute};
 use icecore::segment::ChunkSource;
 
 use crate::memory_source::MemorySource;
@@ -24,7 +24,7 @@ fn ask(sources: &[Arc<dyn ChunkSource>], function: &str, by: Grouping, step: u64
     let functions = vec![function.parse::<Function>().unwrap()];
     let step = Some(Duration::from_secs(step));
     let request = Request { step, group_by: by, ..Request::new(range(0, 40 * SECOND), functions) };
-    execute(&request, &selected(3), &sources.to_vec().into()).unwrap()
+    execute(&request, &selected(3), &sources.to_vec().into(), Resources::default()).unwrap()
 }
 
 #[test]

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use icecore::model::SeriesId;
 use icecore::query::{
-    Answer, Gap, Grouping, Limits, Request, SampleRequest, TierChoice, execute, for_each_run,
-    read_samples, retain_held,
+    Answer, Gap, Grouping, Limits, Request, Resources, SampleRequest, TierChoice, execute,
+    for_each_run, read_samples, retain_held,
 };
 use icecore::segment::{ChunkSource, Mask, RecordFields, RecordSource, Sources};
 use icecore::time::Tier;
-use icecore::{Error, TimeRange};
+use icecore::{Error, TimeRange, Timestamp};
 use roaring::RoaringBitmap;
 
 use crate::memory_records::MemoryRecords;
@@ -50,7 +50,7 @@ fn part(rank: u64, nanos: i64, window: TimeRange, samples: &[(i64, f64)]) -> Mem
 
 fn sources(samples: Vec<Arc<dyn ChunkSource>>, parts: Vec<MemoryRecords>) -> Sources {
     let records = parts.into_iter().map(|part| Arc::new(part) as Arc<dyn RecordSource>);
-    Sources { samples, records: records.collect(), masks: vec![] }
+    Sources { samples, records: records.collect(), ..Sources::default() }
 }
 
 fn mask(id: u64, rank: u64, range: TimeRange) -> Mask {
@@ -64,7 +64,7 @@ fn request(from: i64, to: i64, step: Option<u64>, functions: &str) -> Request {
 }
 
 fn ask(sources: &Sources, request: &Request) -> Answer {
-    execute(request, &selected(1), sources).unwrap()
+    execute(request, &selected(1), sources, Resources::default()).unwrap()
 }
 
 fn values(answer: &Answer) -> Vec<Vec<f64>> {
@@ -271,7 +271,7 @@ fn one_tier_alone_leaves_out_what_it_does_not_cover() {
     assert_eq!(answer.groups[0].counts, [20, 20, 20, 20, 20, 20, 20, 20, 0, 0]);
     assert_eq!(stretches(&answer), [(100, vec![(0, 800)])]);
     for contradiction in [only(100, Some(150), "avg"), only(100, Some(100), "stddev")] {
-        let refused = execute(&contradiction, &selected(1), &tiered());
+        let refused = execute(&contradiction, &selected(1), &tiered(), Resources::default());
         assert!(matches!(refused, Err(Error::InvalidArgument { what: "tier", .. })));
     }
 }
@@ -298,16 +298,20 @@ fn a_limit_cuts_the_answer_short_where_that_was_asked_for() {
     let limits = Limits { samples_max: 320, ..Limits::default() };
     let cut = Request { limits, cut_short: true, ..request(0, 2000, None, "count") };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
-    let answer = pool.install(|| execute(&cut, &selected(3), &store)).unwrap();
+    let answer =
+        pool.install(|| execute(&cut, &selected(3), &store, Resources::default())).unwrap();
     let short = answer.evidence.cut_short.clone().unwrap();
     assert_eq!((short.limit, short.groups as usize + answer.groups.len()), ("samples", 3));
     for group in &answer.groups {
         assert_eq!(group.counts[0] % 100, 0, "whole series only");
     }
     let refused = Request { cut_short: false, ..cut.clone() };
-    assert!(matches!(execute(&refused, &selected(3), &store), Err(Error::Limit { .. })));
+    assert!(matches!(
+        execute(&refused, &selected(3), &store, Resources::default()),
+        Err(Error::Limit { .. })
+    ));
     let pooled = Request { group_by: Grouping::Labels(vec![]), ..cut };
-    let answer = execute(&pooled, &selected(3), &store).unwrap();
+    let answer = execute(&pooled, &selected(3), &store, Resources::default()).unwrap();
     assert_eq!((answer.groups.len(), answer.evidence.cut_short.unwrap().groups), (0, 1));
 }
 
@@ -324,13 +328,13 @@ fn the_covered_share_counts_each_sample_for_the_interval_of_its_window() {
     let store = Sources::from(vec![Arc::new(source) as Arc<dyn ChunkSource>]);
     let asked =
         Request { group_by: Grouping::Labels(vec![]), ..request(0, 1000, Some(50), "count") };
-    let answer = execute(&asked, &selected(2), &store).unwrap();
+    let answer = execute(&asked, &selected(2), &store, Resources::default()).unwrap();
     let covered = answer.groups[0].covered;
     assert_eq!((covered.least, covered.mean), (0.75, 0.875));
     // One sample a window says nothing of an interval: two windows of twenty.
-    let answer = execute(&asked, &selected(3)[2..], &store).unwrap();
+    let answer = execute(&asked, &selected(3)[2..], &store, Resources::default()).unwrap();
     assert_eq!(answer.groups[0].covered.least, 0.1);
-    let none = execute(&asked, &selected(4), &store).unwrap();
+    let none = execute(&asked, &selected(4), &store, Resources::default()).unwrap();
     assert_eq!(none.groups[0].covered.least, 0.0, "a series without samples covers nothing");
 }
 
@@ -348,7 +352,10 @@ fn deleted_samples_are_read_by_nobody() {
         .into_iter()
         .collect();
     let request = SampleRequest::new(range(0, 200));
-    assert_eq!(read_samples(&request, &selected(1), &store).unwrap()[0].timestamps, expected);
+    assert_eq!(
+        read_samples(&request, &selected(1), &store, Resources::default()).unwrap()[0].timestamps,
+        expected
+    );
     let mut streamed = vec![];
     for_each_run(&request, &selected(1), &store, |_, timestamps, _| {
         streamed.extend_from_slice(timestamps);
@@ -363,4 +370,28 @@ fn deleted_samples_are_read_by_nobody() {
     };
     assert!(held(0, 200) && held(101, 102) && held(103, 104));
     assert!(!held(61, 74), "all chunks about it are deleted wholly");
+}
+
+/// Records of 10 ns stand for two samples, of 400 ns for eighty: only the latter are worth it where
+/// raw samples are whole.
+#[test]
+fn where_raw_is_whole_a_tier_must_be_worth_reading() {
+    let whole_from = |point: i64| {
+        let all = counter(0, 1000);
+        let parts = vec![part(1, 10, range(0, 900), &all), part(1, 400, range(0, 800), &all)];
+        let raw_whole_from = Some(Timestamp(point));
+        Sources { raw_whole_from, ..sources(vec![raw(1, &all, 32)], parts) }
+    };
+    let asked = |point: i64, step: u64| {
+        stretches(&ask(&whole_from(point), &request(0, 1000, Some(step), "sum")))
+    };
+    assert_eq!(asked(i64::MIN, 10), [(0, vec![(0, 1000)])]);
+    assert_eq!(asked(300, 10), [(0, vec![(300, 1000)]), (10, vec![(0, 300)])]);
+    assert_eq!(asked(i64::MAX, 10), [(0, vec![(900, 1000)]), (10, vec![(0, 900)])]);
+    assert_eq!(asked(i64::MIN, 400), [(0, vec![(800, 1000)]), (400, vec![(0, 800)])]);
+    let only = Request {
+        tier: TierChoice::Only(Tier::of(Duration::from_nanos(10)).unwrap()),
+        ..request(0, 900, Some(10), "sum")
+    };
+    assert_eq!(stretches(&ask(&whole_from(i64::MIN), &only)), [(10, vec![(0, 900)])]);
 }

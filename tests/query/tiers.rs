@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use icecore::aggregate::{Partial, Sketch};
 use icecore::model::{SeriesId, is_stale};
-use icecore::query::{Answer, Function, Request, TierChoice, bucket_records, execute};
+use icecore::query::{Answer, Function, Request, Resources, TierChoice, bucket_records, execute};
 use icecore::segment::{ChunkSource, Mask, RecordFields, RecordSource, Sources};
 use icecore::time::Tier;
 use proptest::prelude::*;
@@ -196,7 +196,7 @@ fn quantile_holds(found: f64, exact: f64, q: f64, values: &[f64]) -> bool {
 
 fn check(store: &Store, request: &Request) -> Answer {
     let series = selected(SERIES);
-    let answer = execute(request, &series, &store.sources).unwrap();
+    let answer = execute(request, &series, &store.sources, Resources::default()).unwrap();
     let expected = store.reference.execute(request, &series);
     assert_eq!(answer.groups.len(), expected.len(), "{:?}", answer.evidence);
     for (group, expected) in answer.groups.iter().zip(&expected) {
@@ -257,11 +257,11 @@ proptest! {
     ) {
         let mut store = Store::of(&steps, &[]);
         let series = selected(SERIES);
-        let one = execute(&request, &series, &store.sources).unwrap();
+        let one = execute(&request, &series, &store.sources, Resources::default()).unwrap();
         store.sources.samples.reverse();
         store.sources.records.reverse();
         let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
-        let other = pool.install(|| execute(&request, &series, &store.sources)).unwrap();
+        let other = pool.install(|| execute(&request, &series, &store.sources, Resources::default())).unwrap();
         prop_assert_eq!(bits(&one), bits(&other));
         prop_assert_eq!(one.evidence, other.evidence);
     }

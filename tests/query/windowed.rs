@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use icecore::model::{STALE_MARKER_BITS, SeriesId};
-use icecore::query::{Function, Grouping, Request, execute};
+use icecore::query::{Function, Grouping, Request, Resources, execute};
 use icecore::segment::ChunkSource;
 use proptest::prelude::*;
 
@@ -114,7 +114,7 @@ fn request() -> impl Strategy<Value = Request> {
 
 fn check(request: &Request, series: &Selected, store: &[Written], statistics: bool) {
     let sources: Vec<_> = store.iter().map(|written| written.source(statistics)).collect();
-    let answer = execute(request, series, &sources.to_vec().into()).unwrap();
+    let answer = execute(request, series, &sources.to_vec().into(), Resources::default()).unwrap();
     let expected = reference(store).execute(request, series);
     assert_eq!(answer.groups.len(), expected.len());
     if !statistics {
@@ -153,9 +153,9 @@ proptest! {
         request.functions = vec![Function::Increase];
         let sources: Vec<_> = store.iter().map(|written| written.source(true)).collect();
         let series = selected(5);
-        let tiled = execute(&request, &series, &sources.to_vec().into()).unwrap();
+        let tiled = execute(&request, &series, &sources.to_vec().into(), Resources::default()).unwrap();
         request.step = None;
-        let whole = execute(&request, &series, &sources.to_vec().into()).unwrap();
+        let whole = execute(&request, &series, &sources.to_vec().into(), Resources::default()).unwrap();
         for (tiled, whole) in tiled.groups.iter().zip(&whole.groups) {
             let counted = tiled.counts.iter().zip(&tiled.values[0]).filter(|(count, _)| **count > 0);
             let sum: f64 = counted.map(|(_, increase)| increase).sum();
@@ -167,10 +167,10 @@ proptest! {
     fn the_order_of_series_and_sources_does_not_matter(request in request(), store in store()) {
         let mut series = selected(5);
         let mut sources: Vec<_> = store.iter().map(|written| written.source(true)).collect();
-        let one = execute(&request, &series, &sources.to_vec().into()).unwrap();
+        let one = execute(&request, &series, &sources.to_vec().into(), Resources::default()).unwrap();
         series.reverse();
         sources.reverse();
-        let other = execute(&request, &series, &sources.to_vec().into()).unwrap();
+        let other = execute(&request, &series, &sources.to_vec().into(), Resources::default()).unwrap();
         prop_assert_eq!(bits(&one), bits(&other));
         prop_assert_eq!(one.evidence, other.evidence);
     }

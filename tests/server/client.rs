@@ -12,21 +12,21 @@ use icecore::{Engine, Options, Timestamp};
 use serde_json::Value;
 
 /// Noon of a day in 2026, seconds: when the tests' samples are.
-pub const NOON: i64 = 1_780_056_000;
+pub(crate) const NOON: i64 = 1_780_056_000;
 
 /// A store in a directory of its own, served.
-pub struct Served {
-    pub engine: Arc<Engine>,
-    pub address: SocketAddr,
-    pub server: Option<Server>,
+pub(crate) struct Served {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) address: SocketAddr,
+    pub(crate) server: Option<Server>,
     _dir: tempfile::TempDir,
 }
 
-pub fn serve(options: ServerOptions) -> Served {
+pub(crate) fn serve(options: ServerOptions) -> Served {
     serve_store(options, Options::default())
 }
 
-pub fn serve_store(options: ServerOptions, store: Options) -> Served {
+pub(crate) fn serve_store(options: ServerOptions, store: Options) -> Served {
     let dir = tempfile::tempdir().unwrap();
     let gate = GateOptions { past: None, ..store.gate.clone() };
     let store = Options { self_metrics: None, gate, ..store };
@@ -37,7 +37,7 @@ pub fn serve_store(options: ServerOptions, store: Options) -> Served {
 }
 
 /// Two tenants, a reader, a writer and an administrator.
-pub fn tokens() -> ServerOptions {
+pub(crate) fn tokens() -> ServerOptions {
     let text = r#"
         token = [
           { name = "reader", secret = "secret-of-reader", scopes = ["read"] },
@@ -50,51 +50,57 @@ pub fn tokens() -> ServerOptions {
 }
 
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub headers: Vec<(String, String)>,
-    pub body: Vec<u8>,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.iter().find(|(n, _)| n == name).map_or("", |(_, value)| value)
     }
 
-    pub fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
     }
 
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("{self:?}"))
     }
 }
 
 impl Served {
     /// Sends these bytes, and reads the one answer.
-    pub fn raw(&self, request: &[u8]) -> Answer {
+    pub(crate) fn raw(&self, request: &[u8]) -> Answer {
         let mut stream = self.connect();
         // A server that refuses may hang up before it has read all.
         let _ = stream.write_all(request);
         read_answer(&mut stream)
     }
 
-    pub fn connect(&self) -> TcpStream {
+    pub(crate) fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         stream
     }
 
-    pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+    pub(crate) fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Answer {
         self.raw(&request(method, path, headers, body))
     }
 
-    pub fn get(&self, path: &str) -> Answer {
+    pub(crate) fn get(&self, path: &str) -> Answer {
         self.send("GET", path, &[], &[])
     }
 
     /// A GET that succeeds, its `data`.
-    pub fn data(&self, path: &str) -> Value {
+    pub(crate) fn data(&self, path: &str) -> Value {
         let answer = self.get(path);
         assert_eq!(answer.status, 200, "{path}: {}", answer.text());
         let json = answer.json();
@@ -103,17 +109,17 @@ impl Served {
     }
 
     /// A GET with a token.
-    pub fn get_as(&self, secret: &str, path: &str) -> Answer {
+    pub(crate) fn get_as(&self, secret: &str, path: &str) -> Answer {
         self.send("GET", path, &[("Authorization", &format!("Bearer {secret}"))], &[])
     }
 
     /// A failure's status, kind and message.
-    pub fn failure(&self, path: &str) -> (u16, String, String) {
+    pub(crate) fn failure(&self, path: &str) -> (u16, String, String) {
         failure(&self.get(path))
     }
 
     /// Puts samples of one series in, `(seconds after noon, value)`.
-    pub fn put(&self, name: &str, labels: &[(&str, &str)], samples: &[(i64, f64)]) {
+    pub(crate) fn put(&self, name: &str, labels: &[(&str, &str)], samples: &[(i64, f64)]) {
         let writer = self.engine.writer("test");
         let labels = labels.iter().copied();
         let series = writer.series_named(name, labels, &Metadata::default()).unwrap();
@@ -124,14 +130,14 @@ impl Served {
     }
 }
 
-pub fn failure(answer: &Answer) -> (u16, String, String) {
+pub(crate) fn failure(answer: &Answer) -> (u16, String, String) {
     let json = answer.json();
     assert_eq!(json["status"], "error");
     let text = |name: &str| json[name].as_str().unwrap().to_owned();
     (answer.status, text("errorType"), text("error"))
 }
 
-pub fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+pub(crate) fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     let mut request = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n");
     if !headers.iter().any(|(name, _)| *name == "Host") {
         request.push_str("Host: localhost\r\n");
@@ -148,7 +154,7 @@ pub fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) 
     request
 }
 
-pub fn read_answer(stream: &mut TcpStream) -> Answer {
+pub(crate) fn read_answer(stream: &mut TcpStream) -> Answer {
     let mut bytes = Vec::new();
     // A reset after the answer is no matter; one before it shows below.
     let _ = stream.read_to_end(&mut bytes);
@@ -178,7 +184,7 @@ fn dechunked(mut rest: &[u8]) -> Vec<u8> {
 }
 
 /// `text` as a parameter's value.
-pub fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric();
     let quote =
         |byte: u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };

@@ -114,8 +114,6 @@ fn a_client_that_hangs_up_frees_its_place() {
     let mut stream = served.connect();
     stream.write_all(&request("GET", &path, &[], &[])).unwrap();
     std::thread::sleep(Duration::from_millis(200));
-    let running = |expected: &str| served.get("/-/ready").status == 200 && !expected.is_empty();
-    assert!(running("1"));
     stream.shutdown(Shutdown::Both).unwrap();
     drop(stream);
     let began = Instant::now();
@@ -217,7 +215,7 @@ fn a_shutdown_lets_requests_end_and_leaves_the_engine_open() {
     let ending = std::thread::spawn(move || server.shutdown());
     let mut rest = Vec::new();
     stream.read_to_end(&mut rest).unwrap();
-    assert!(rest.ends_with(b"]}]}}\r\n0\r\n\r\n") || rest.ends_with(b"]}]}}"), "cut off");
+    assert!(rest.ends_with(b"\r\n0\r\n\r\n"), "the last piece of nothing is missing");
     ending.join().unwrap();
     assert_eq!(idle.read(&mut [0; 1]).unwrap_or(0), 0);
     assert!(TcpStream::connect(served.address).is_err());

@@ -31,7 +31,7 @@ fn no_query_reads_what_is_anothers() {
     for query in [
         "up",
         "{tenant=\"y\"}",
-        "{tenant!=\"x\"}",
+        "{tenant!=\"x\",job!=\"\"}",
         "{__name__=~\".+\"}",
         "{__name__=~\".+\",tenant=~\"y|\"}",
         "up or secret_of_y",

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::client::{Answer, NOON, Served, failure, serve, serve_store};
 
 /// A field of bytes in Protocol Buffers' wire format; shorter than 128 bytes.
-pub fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
     assert!(bytes.len() < 128);
     let mut out = vec![number << 3 | 2, bytes.len() as u8];
     out.extend_from_slice(bytes);
@@ -28,7 +28,7 @@ fn varint(mut value: u64) -> Vec<u8> {
 }
 
 /// One series of a write request.
-pub fn series(labels: &[(&str, &str)], samples: &[(i64, f64)]) -> Vec<u8> {
+pub(crate) fn series(labels: &[(&str, &str)], samples: &[(i64, f64)]) -> Vec<u8> {
     let mut message = Vec::new();
     for (name, value) in labels {
         let label = [field(1, name.as_bytes()), field(2, value.as_bytes())].concat();
@@ -44,7 +44,7 @@ pub fn series(labels: &[(&str, &str)], samples: &[(i64, f64)]) -> Vec<u8> {
     field(1, &message)
 }
 
-pub fn write(served: &Served, secret: &str, message: &[u8]) -> Answer {
+pub(crate) fn write(served: &Served, secret: &str, message: &[u8]) -> Answer {
     let body = remote::compress(message).unwrap();
     let headers = [
         ("Content-Encoding", "snappy"),
@@ -56,7 +56,7 @@ pub fn write(served: &Served, secret: &str, message: &[u8]) -> Answer {
 }
 
 /// All samples: series, milliseconds after noon, bits.
-pub fn stored(served: &Served) -> Vec<(String, i64, u64)> {
+pub(crate) fn stored(served: &Served) -> Vec<(String, i64, u64)> {
     let request = SampleRequest::new(TimeRange::ALL);
     let found = served.engine.samples(&Selector::default(), &request).unwrap();
     let rows = found.iter().flat_map(|found| {

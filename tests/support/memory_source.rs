@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use icecore::aggregate::Partial;
 use icecore::model::SeriesId;
-use icecore::segment::{ChunkRef, ChunkSource};
+use icecore::segment::{ChunkRef, ChunkSource, Extent};
 use icecore::{Result, TimeRange, Timestamp};
 
 /// Chunks of series, their columns plain vectors; equal timestamp columns are shared.
@@ -60,6 +60,16 @@ impl ChunkSource for MemorySource {
 
     fn tombstones(&self) -> u64 {
         self.tombstones.unwrap_or(u64::MAX)
+    }
+
+    fn extent(&self) -> Option<Extent> {
+        let chunks = || self.series.values().flatten();
+        Some(Extent {
+            first: chunks().map(|chunk| chunk.first).min()?,
+            last: chunks().map(|chunk| chunk.last).max()?,
+            samples: chunks().map(|chunk| u64::from(chunk.samples)).sum(),
+            series: self.series.len() as u64,
+        })
     }
 
     fn chunks(&self, series: SeriesId, range: TimeRange, out: &mut Vec<ChunkRef>) -> Result<()> {

@@ -296,6 +296,32 @@ pub(crate) fn decode(
     reader.finish("column")
 }
 
+/// As [`decode`], but appends what `value` makes of each value to `out`; `column` is scratch.
+///
+/// # Errors
+/// As [`decode`]; nothing was appended then.
+pub(crate) fn decode_onto<V>(
+    stage: Stage,
+    bytes: &[u8],
+    count: usize,
+    column: &mut Vec<u64>,
+    out: &mut Vec<V>,
+    value: impl Fn(u64) -> V,
+) -> Result<(), DecodeError> {
+    let mut reader = Reader::new(bytes);
+    let head = decode_residuals(stage, &mut reader, count, column)?;
+    reader.finish("column")?;
+    let Some(head) = head else { return Ok(()) };
+    let (base, divisor) = (head.base as u64, head.divisor as u64);
+    if divisor == 1 {
+        head.fields.restore_onto(head.zigzag, head.base, column, out, value);
+    } else {
+        let value = |scaled: u64| value(base.wrapping_add(divisor.wrapping_mul(scaled)));
+        head.fields.restore_onto(head.zigzag, 0, column, out, value);
+    }
+    Ok(())
+}
+
 /// As [`decode`], from the front of `reader`: of a packed column what it takes, of others all.
 fn decode_front(
     stage: Stage,
@@ -303,11 +329,29 @@ fn decode_front(
     count: usize,
     column: &mut Vec<u64>,
 ) -> Result<(), DecodeError> {
+    let Some(head) = decode_residuals(stage, reader, count, column)? else { return Ok(()) };
+    // Undivided, the order can start from the base itself and spare a pass.
+    let start = if head.divisor == 1 { head.base } else { 0 };
+    head.fields.restore(head.zigzag, start, column);
+    if head.divisor != 1 {
+        head.place(column);
+    }
+    Ok(())
+}
+
+/// Fills `column` with residuals, behind as many values of anything as the order leads in by;
+/// nothing where it is empty.
+fn decode_residuals(
+    stage: Stage,
+    reader: &mut Reader<'_>,
+    count: usize,
+    column: &mut Vec<u64>,
+) -> Result<Option<Head>, DecodeError> {
     check_count(count)?;
     // Never cleared: all of it is filled.
     column.resize(count, 0);
     if count == 0 {
-        return Ok(());
+        return Ok(None);
     }
     let head = Head::read(reader)?;
     let residuals = column.get_mut(head.fields.leading()..).unwrap_or_default();
@@ -316,13 +360,7 @@ fn decode_front(
         Stage::Planes => planes::decode_joint(reader, residuals)?,
         Stage::Huffman => planes::decode_apart(reader, residuals)?,
     }
-    // Undivided, the order can start from the base itself and spare a pass.
-    let start = if head.divisor == 1 { head.base } else { 0 };
-    head.fields.restore(head.zigzag, start, column);
-    if head.divisor != 1 {
-        head.place(column);
-    }
-    Ok(())
+    Ok(Some(head))
 }
 
 /// # Errors
@@ -355,6 +393,11 @@ mod tests {
             let mut back = Vec::new();
             let stage = encoded.stage.unwrap();
             decode(stage, &encoded.bytes, column.len(), &mut back).unwrap();
+            let (mut scratch, mut onto) = (Vec::new(), vec![7]);
+            let signed = |value| value as i64;
+            decode_onto(stage, &encoded.bytes, column.len(), &mut scratch, &mut onto, signed)
+                .unwrap();
+            assert_eq!(onto[1..], *column, "{orders:?}");
             let back: Vec<i64> = back.into_iter().map(|value| value as i64).collect();
             assert_eq!(back, column, "{orders:?}");
         }

@@ -163,6 +163,60 @@ impl Fields {
         }
     }
 
+    /// As [`restore`](Self::restore), but appends what `value` makes of each to `out`: one pass
+    /// instead of two. `column` is left with residuals.
+    pub(super) fn restore_onto<V>(
+        &self,
+        zigzag: bool,
+        start: i64,
+        column: &[u64],
+        out: &mut Vec<V>,
+        value: impl Fn(u64) -> V,
+    ) {
+        if zigzag {
+            self.integrate_onto(start, column, |residual| unzigzag(residual) as u64, out, value);
+        } else {
+            let offset = self.offset as u64;
+            let signed = |residual: u64| offset.wrapping_add(residual);
+            self.integrate_onto(start, column, signed, out, value);
+        }
+    }
+
+    #[inline]
+    fn integrate_onto<V>(
+        &self,
+        start: i64,
+        column: &[u64],
+        signed: impl Fn(u64) -> u64,
+        out: &mut Vec<V>,
+        value: impl Fn(u64) -> V,
+    ) {
+        let (slope, mut at) = (self.slope as u64, start as u64);
+        let (front, residuals) = column.split_at(self.leading().min(column.len()));
+        let leading = (0_u64..).take(front.len());
+        out.extend(leading.map(|i| value(at.wrapping_add(slope.wrapping_mul(i)))));
+        match self.order {
+            Order::Raw => out.extend(residuals.iter().map(|&r| value(at.wrapping_add(signed(r))))),
+            Order::Delta => out.extend(residuals.iter().map(|&r| {
+                at = at.wrapping_add(signed(r));
+                value(at)
+            })),
+            Order::DeltaOfDelta => {
+                at = at.wrapping_add(slope);
+                let mut step = slope;
+                out.extend(residuals.iter().map(|&r| {
+                    step = step.wrapping_add(signed(r));
+                    at = at.wrapping_add(step);
+                    value(at)
+                }));
+            }
+            Order::Grid => out.extend(residuals.iter().map(|&r| {
+                at = at.wrapping_add(slope);
+                value(at.wrapping_add(signed(r)))
+            })),
+        }
+    }
+
     #[inline]
     fn integrate(&self, start: i64, column: &mut [u64], signed: impl Fn(u64) -> u64) {
         let (slope, mut value) = (self.slope as u64, start as u64);

@@ -25,6 +25,8 @@
 
 mod row;
 
+use std::cell::RefCell;
+
 use self::row::{Guess, Row, Scale};
 use super::bytes::Reader;
 use super::integers::{self, Order, check_count};
@@ -237,10 +239,45 @@ pub fn decode(
     increase: bool,
     out: &mut Vec<Partial>,
 ) -> Result<(), DecodeError> {
+    SCRATCH.with_borrow_mut(|scratch| decode_with(scratch, bytes, times, increase, out))
+}
+
+/// The columns of one call, kept for the next: most are short, and making them would take longer
+/// than filling them.
+#[derive(Default)]
+struct Scratch {
+    counts: Vec<u64>,
+    quiet: Vec<u64>,
+    /// Rows whose count is above 0.
+    full: Vec<usize>,
+    loud: Vec<usize>,
+    fields: Fields,
+}
+
+#[derive(Default)]
+struct Fields {
+    rows: Vec<Row>,
+    column: Vec<u64>,
+    last: Vec<u64>,
+    distances: Vec<u64>,
+    corrections: Vec<u64>,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+fn decode_with(
+    scratch: &mut Scratch,
+    bytes: &[u8],
+    times: Times<'_>,
+    increase: bool,
+    out: &mut Vec<Partial>,
+) -> Result<(), DecodeError> {
+    let Scratch { counts, quiet, full, loud, fields } = scratch;
     out.clear();
     let mut reader = Reader::new(bytes);
-    let mut counts = Vec::new();
-    integers::read(&mut reader, times.firsts.len(), &mut counts)?;
+    integers::read(&mut reader, times.firsts.len(), counts)?;
     let mut empty = Partial::EMPTY;
     if !increase {
         empty.increase = f64::NAN;
@@ -253,21 +290,22 @@ pub fn decode(
         }
         partial
     }));
-    let mut full: Vec<&mut Partial> = out.iter_mut().filter(|partial| partial.count > 0).collect();
+    let held = out.iter().enumerate().filter(|(_, partial)| partial.count > 0);
+    full.clear();
+    full.extend(held.map(|(row, _)| row));
     if full.is_empty() {
         return reader.finish("partials");
     }
     let scale = Scale::from_number(reader.u8()?)?;
-    let mut quiet = Vec::new();
-    integers::read(&mut reader, full.len(), &mut quiet)?;
-    let rows = full.iter_mut().zip(&quiet);
-    let mut loud: Vec<&mut Partial> =
-        rows.filter(|&(_, &quiet)| quiet == 0).map(|(partial, _)| &mut **partial).collect();
+    integers::read(&mut reader, full.len(), quiet)?;
+    loud.clear();
+    loud.extend(full.iter().zip(&*quiet).filter(|(_, quiet)| **quiet == 0).map(|(&row, _)| row));
     if !loud.is_empty() {
-        decode_loud(&mut reader, scale, increase, &mut loud)?;
+        decode_loud(&mut reader, scale, increase, (loud, fields), out)?;
     }
     let mut before = scale.value(0);
-    for (partial, &quiet) in full.iter_mut().zip(&quiet) {
+    for (&row, &quiet) in full.iter().zip(&*quiet) {
+        let Some(partial) = out.get_mut(row) else { continue };
         if quiet != 0 {
             hush(partial, before, scale, increase);
         }
@@ -276,57 +314,91 @@ pub fn decode(
     reader.finish("partials")
 }
 
-/// Fills in all but the counts, which are known and above 0.
+/// Fills in all but the counts of the rows `loud`, which are known and above 0.
 fn decode_loud(
     reader: &mut Reader<'_>,
     scale: Scale,
     increase: bool,
-    full: &mut [&mut Partial],
+    (loud, fields): (&[usize], &mut Fields),
+    out: &mut [Partial],
 ) -> Result<(), DecodeError> {
-    let mut rows: Vec<Row> =
-        full.iter().map(|partial| Row { count: partial.count, ..Row::default() }).collect();
+    let Fields { rows, column, last, .. } = fields;
+    let count = |row: &usize| out.get(*row).map_or(0, |partial| partial.count);
+    rows.clear();
+    rows.extend(loud.iter().map(|row| Row { count: count(row), ..Row::default() }));
     let chained = read_choice(reader)? == 1;
-    let mut last = Vec::new();
-    let mut column = Vec::new();
-    integers::read(reader, rows.len(), &mut column)?;
-    integers::read(reader, rows.len(), &mut last)?;
+    integers::read(reader, rows.len(), column)?;
+    integers::read(reader, rows.len(), last)?;
     let mut before = 0_i64;
-    for ((row, &first), &last) in rows.iter_mut().zip(&column).zip(&last) {
+    for ((row, &first), &last) in rows.iter_mut().zip(&*column).zip(&*last) {
         row.first = if chained { before.wrapping_add(first as i64) } else { first as i64 };
         row.last = row.first.wrapping_add(last as i64);
         before = row.last;
     }
-    integers::read(reader, rows.len(), &mut column)?;
-    for (row, &below) in rows.iter_mut().zip(&column) {
+    integers::read(reader, rows.len(), column)?;
+    for (row, &below) in rows.iter_mut().zip(&*column) {
         row.min = row.low().wrapping_sub(below as i64);
     }
-    integers::read(reader, rows.len(), &mut column)?;
-    for ((row, &above), partial) in rows.iter_mut().zip(&column).zip(full.iter_mut()) {
+    integers::read(reader, rows.len(), column)?;
+    for ((row, &above), &at) in rows.iter_mut().zip(&*column).zip(loud) {
         row.max = row.high().wrapping_add(above as i64);
-        partial.first.value = scale.value(row.first);
-        partial.last.value = scale.value(row.last);
-        partial.min = scale.value(row.min);
-        partial.max = scale.value(row.max);
+        if let Some(partial) = out.get_mut(at) {
+            partial.first.value = scale.value(row.first);
+            partial.last.value = scale.value(row.last);
+            partial.min = scale.value(row.min);
+            partial.max = scale.value(row.max);
+        }
     }
     let guess = if read_choice(reader)? == 0 { Guess::QuarterMean } else { Guess::Middle };
-    for (at, sum) in read_values(reader, scale, rows.len())?.enumerate() {
-        if let (Some(row), Some(partial)) = (rows.get(at), full.get_mut(at)) {
-            partial.sum = sum(row.sum(guess, scale));
+    fields.values(reader, scale, loud, |row, at, value| {
+        if let Some(partial) = out.get_mut(at) {
+            partial.sum = value(row.sum(guess, scale));
         }
-    }
+    })?;
     if increase {
         let scale = if read_choice(reader)? == 0 { Scale::Bits } else { scale };
-        for (at, grown) in read_values(reader, scale, rows.len())?.enumerate() {
-            if let (Some(row), Some(partial)) = (rows.get(at), full.get_mut(at)) {
-                partial.increase = grown(row.growth(partial, scale));
+        fields.values(reader, scale, loud, |row, at, value| {
+            if let Some(partial) = out.get_mut(at) {
+                partial.increase = value(row.growth(partial, scale));
             }
-        }
-        integers::read(reader, rows.len(), &mut column)?;
-        for (partial, &resets) in full.iter_mut().zip(&column) {
-            partial.resets = resets;
+        })?;
+        integers::read(reader, loud.len(), &mut fields.column)?;
+        for (&at, &resets) in loud.iter().zip(&fields.column) {
+            if let Some(partial) = out.get_mut(at) {
+                partial.resets = resets;
+            }
         }
     }
     Ok(())
+}
+
+impl Fields {
+    /// Reads distances and, of decimals, corrections, and hands each row over with its place and
+    /// what makes its value of the expected integer.
+    fn values(
+        &mut self,
+        reader: &mut Reader<'_>,
+        scale: Scale,
+        loud: &[usize],
+        mut take: impl FnMut(&Row, usize, &dyn Fn(i64) -> f64),
+    ) -> Result<(), DecodeError> {
+        let Self { rows, distances, corrections, .. } = self;
+        integers::read(reader, rows.len(), distances)?;
+        if let Scale::Decimal(_) = scale {
+            integers::read(reader, rows.len(), corrections)?;
+        } else {
+            corrections.clear();
+            corrections.resize(rows.len(), 0);
+        }
+        let off = distances.iter().zip(&*corrections);
+        for ((row, &at), (&distance, &correction)) in rows.iter().zip(loud).zip(off) {
+            take(row, at, &|expected| {
+                let value = scale.value(expected.wrapping_add(distance as i64));
+                unordered(ordered(value).wrapping_add(correction as i64))
+            });
+        }
+        Ok(())
+    }
 }
 
 fn read_choice(reader: &mut Reader<'_>) -> Result<u8, DecodeError> {
@@ -338,28 +410,6 @@ fn read_choice(reader: &mut Reader<'_>) -> Result<u8, DecodeError> {
             expected: "0 or 1",
         }),
     }
-}
-
-/// Reads distances and, of decimals, corrections: of each row what makes its value of the expected
-/// integer.
-fn read_values(
-    reader: &mut Reader<'_>,
-    scale: Scale,
-    rows: usize,
-) -> Result<impl Iterator<Item = impl Fn(i64) -> f64>, DecodeError> {
-    let (mut distances, mut corrections) = (Vec::new(), Vec::new());
-    integers::read(reader, rows, &mut distances)?;
-    if let Scale::Decimal(_) = scale {
-        integers::read(reader, rows, &mut corrections)?;
-    } else {
-        corrections.resize(rows, 0);
-    }
-    Ok(distances.into_iter().zip(corrections).map(move |(distance, correction)| {
-        move |expected: i64| {
-            let value = scale.value(expected.wrapping_add(distance as i64));
-            unordered(ordered(value).wrapping_add(correction as i64))
-        }
-    }))
 }
 
 #[cfg(test)]

@@ -88,9 +88,7 @@ pub fn decode(bytes: &[u8], count: usize, out: &mut Vec<i64>) -> Result<(), Deco
         TimestampEncoding::Residuals(stage) => {
             let rest = reader.bytes(reader.remaining())?;
             COLUMN.with_borrow_mut(|column| {
-                integers::decode(stage, rest, count, column)?;
-                out.extend(column.iter().map(|&timestamp| timestamp as i64));
-                Ok(())
+                integers::decode_onto(stage, rest, count, column, out, |time| time as i64)
             })
         }
     }

@@ -22,9 +22,8 @@ pub(super) fn decode(
 ) -> Result<(), DecodeError> {
     let rest = reader.bytes(reader.remaining())?;
     DECODED.with_borrow_mut(|column| {
-        integers::decode(stage, rest, count, column)?;
-        out.extend(column.iter().map(|&integer| unordered(integer as i64)));
-        Ok(())
+        let value = |integer| unordered(integer as i64);
+        integers::decode_onto(stage, rest, count, column, out, value)
     })
 }
 

@@ -122,9 +122,13 @@ pub(super) fn decode(
     let power = read_power(&mut reader)?;
     let rest = reader.bytes(reader.remaining())?;
     DECODED.with_borrow_mut(|column| {
-        integers::decode(stage, rest, count, column)?;
-        append_quotients(column, power, out);
-        Ok(())
+        if power == 1.0 {
+            let value = |integer| integer as i64 as f64;
+            integers::decode_onto(stage, rest, count, column, out, value)
+        } else {
+            let value = |integer| integer as i64 as f64 / power;
+            integers::decode_onto(stage, rest, count, column, out, value)
+        }
     })
 }
 

@@ -4,16 +4,15 @@ use promql_parser::parser::value::ValueType as Parsed;
 use promql_parser::parser::{Call, Expr, VectorSelector};
 
 use super::lower::{Lowering, expect};
-use super::{Node, OverRange, RangeSource, Ranged};
+use super::{Node, OverRange, RangeSource, Ranged, Summary, distribution};
 use crate::model::{METRIC_NAME_LABEL, MatchOp, Selector};
 use crate::promql::functions::Function;
 use crate::promql::labels::Labels;
 use crate::promql::range::RangeFunction;
 use crate::promql::value::ValueType;
 
-/// Functions of Prometheus that need native histograms, which the engine does not store.
-const NATIVE_HISTOGRAMS: [&str; 5] =
-    ["histogram_avg", "histogram_count", "histogram_stddev", "histogram_stdvar", "histogram_sum"];
+/// Functions of Prometheus that need native histograms' buckets.
+const NATIVE_HISTOGRAMS: [&str; 2] = ["histogram_stddev", "histogram_stdvar"];
 
 pub(super) fn lower(lowering: &mut Lowering, parsed: &Call) -> Result<Node, String> {
     let name = parsed.func.name;
@@ -32,6 +31,20 @@ pub(super) fn lower(lowering: &mut Lowering, parsed: &Call) -> Result<Node, Stri
     let arguments: Vec<Node> = arguments.collect::<Result<_, _>>()?;
     if let Some(function) = RangeFunction::named(name) {
         return over_range(name, function, arguments);
+    }
+    let summary = match name {
+        "histogram_count" => Some(Summary::Count),
+        "histogram_sum" => Some(Summary::Sum),
+        "histogram_avg" => Some(Summary::Avg),
+        _ => None,
+    };
+    if let (Some(summary), [of]) = (summary, arguments.as_slice()) {
+        return distribution::node(summary, of, None).ok_or_else(|| {
+            format!(
+                "{name} is supported of distributions only: of a selector, its rate or increase, \
+                 or the sum of either"
+            )
+        });
     }
     let Some(function) = Function::named(name) else {
         return Err(format!("function {name:?} is experimental and not supported"));
@@ -63,6 +76,12 @@ fn of_vectors(parsed: &Call, function: Function, mut arguments: Vec<Node>) -> Re
     };
     if arguments.is_empty() && matches!(function, Function::Date(_)) {
         arguments.push(Node::Call(Function::Vector, vec![Node::Time]));
+    }
+    if let (Function::HistogramQuantile, [phi, of]) = (&function, arguments.as_slice()) {
+        let summary = Summary::Quantile(Box::new(phi.clone()));
+        let classic = Node::Call(function, arguments.clone());
+        let node = distribution::node(summary, of, Some(classic.clone()));
+        return Ok(node.unwrap_or(classic));
     }
     Ok(Node::Call(function, arguments))
 }

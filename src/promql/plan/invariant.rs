@@ -24,7 +24,7 @@ fn once(node: &mut Node) {
 fn is_invariant(node: &Node) -> bool {
     match node {
         Node::Number(_) | Node::Text(_) | Node::Once(_) => true,
-        Node::Time => false,
+        Node::Time | Node::OfDistribution(_) => false,
         Node::Latest(selection) | Node::LatestTime(selection) => selection.moment.pin.is_some(),
         Node::Range(ranged) => is_pinned(ranged),
         Node::OverRange(over) => {
@@ -66,6 +66,7 @@ fn children(node: &mut Node) -> Vec<&mut Node> {
         }
         Node::Binary(binary) => vec![&mut binary.left, &mut binary.right],
         Node::Call(_, arguments) => arguments.iter_mut().collect(),
+        Node::OfDistribution(of) => of.otherwise.as_deref_mut().into_iter().collect(),
         _ => Vec::new(),
     }
 }

@@ -1,6 +1,6 @@
 //! From the parser's tree to ours.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use promql_parser::label::{MatchOp as ParsedOp, Matchers};
 use promql_parser::parser::{
@@ -86,7 +86,7 @@ impl Lowering {
         let inner = self.node(&parsed.expr)?;
         expect(&inner, ValueType::Vector, "subquery")?;
         let step = parsed.step.map(|step| positive(step, "step")).transpose()?;
-        let moment = moment(parsed.at.as_ref(), parsed.offset.as_ref());
+        let moment = moment(parsed.at.as_ref(), parsed.offset.as_ref())?;
         let subquery = Subquery { inner: Box::new(inner), moment, step };
         let range = positive(parsed.range, "range")?;
         Ok(Ranged { range, source: RangeSource::Subquery(subquery) })
@@ -96,11 +96,8 @@ impl Lowering {
         let index = self.selectors;
         self.selectors += 1;
         let selector = selector(parsed.name.as_deref(), &parsed.matchers)?;
-        Ok(Selection {
-            index,
-            selector,
-            moment: moment(parsed.at.as_ref(), parsed.offset.as_ref()),
-        })
+        let moment = moment(parsed.at.as_ref(), parsed.offset.as_ref())?;
+        Ok(Selection { index, selector, moment })
     }
 }
 
@@ -139,23 +136,31 @@ fn selector(name: Option<&str>, parsed: &Matchers) -> Result<Selector, String> {
     Selector::new(matchers).map_err(|error| error.to_string())
 }
 
-fn moment(at: Option<&AtModifier>, offset: Option<&Offset>) -> Moment {
+fn moment(at: Option<&AtModifier>, offset: Option<&Offset>) -> Result<Moment, String> {
     let pin = at.map(|at| match at {
-        AtModifier::Start => Pin::Start,
-        AtModifier::End => Pin::End,
-        AtModifier::At(time) => Pin::At(timestamp(*time)),
+        AtModifier::Start => Ok(Pin::Start),
+        AtModifier::End => Ok(Pin::End),
+        AtModifier::At(time) => {
+            let since = time.duration_since(UNIX_EPOCH).map_err(|before| before.duration());
+            timestamp(since).map(Pin::At)
+        }
     });
     let offset = offset.map_or(0, |offset| match offset {
         Offset::Pos(back) => duration_nanos(*back),
         Offset::Neg(forward) => -duration_nanos(*forward),
     });
-    Moment { pin, offset }
+    Ok(Moment { pin: pin.transpose()?, offset })
 }
 
-fn timestamp(time: SystemTime) -> Timestamp {
-    match time.duration_since(UNIX_EPOCH) {
-        Ok(since) => Timestamp(duration_nanos(since)),
-        Err(before) => Timestamp(-duration_nanos(before.duration())),
+/// From the time since the epoch, or before it.
+fn timestamp(since: Result<Duration, Duration>) -> Result<Timestamp, String> {
+    let (sign, distance) = match since {
+        Ok(after) => (1, after),
+        Err(before) => (-1, before),
+    };
+    match duration_nanos(distance) {
+        i64::MAX => Err(format!("timestamp out of bounds for @ modifier: {}", distance.as_secs())),
+        nanos => Ok(Timestamp(sign * nanos)),
     }
 }
 

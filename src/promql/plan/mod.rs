@@ -4,10 +4,12 @@
 //! parts are the same at every step. Does not own: computing anything over data.
 
 mod call;
+mod distribution;
 mod invariant;
 mod lower;
 mod moment;
 mod operators;
+mod outline;
 mod text;
 
 pub(super) use lower::lower;
@@ -50,6 +52,8 @@ pub(super) enum Node {
     Binary(Box<Binary>),
     /// A function of instant vectors, scalars and texts.
     Call(Function, Vec<Self>),
+    /// A function of distributions, or of what else has the same shape.
+    OfDistribution(OfDistribution),
     /// Does not depend on the step: computed once.
     Once(Box<Self>),
 }
@@ -107,6 +111,34 @@ pub(super) struct Aggregate {
     pub(super) inner: Box<Node>,
 }
 
+/// What is asked of a distribution.
+#[derive(Debug, Clone)]
+pub(super) enum Summary {
+    /// `histogram_quantile`, with the quantile.
+    Quantile(Box<Node>),
+    /// `histogram_count`.
+    Count,
+    /// `histogram_sum`.
+    Sum,
+    /// `histogram_avg`.
+    Avg,
+}
+
+/// A function of distributions: whether the series are some is known when they are looked for.
+#[derive(Debug, Clone)]
+pub(super) struct OfDistribution {
+    pub(super) summary: Summary,
+    pub(super) selection: Selection,
+    /// Nanoseconds; `None`: the lookback.
+    pub(super) range: Option<i64>,
+    /// Of a `rate`: counts and sums are by the second.
+    pub(super) per_second: bool,
+    /// `None`: each series by itself.
+    pub(super) grouping: Option<Grouping>,
+    /// What it means where the series are no distributions, if anything.
+    pub(super) otherwise: Option<Box<Node>>,
+}
+
 /// What stands between two operands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Operator {
@@ -132,6 +164,7 @@ impl Node {
             Self::Latest(_)
             | Self::LatestTime(_)
             | Self::OverRange(_)
+            | Self::OfDistribution(_)
             | Self::AbsentOverRange(..)
             | Self::Aggregate(_) => ValueType::Vector,
             Self::Range(_) => ValueType::Matrix,

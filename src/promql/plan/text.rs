@@ -2,7 +2,8 @@
 //!
 //! The parser builds its tree without recursion, but dropping, printing and lowering it recurse: the
 //! text is bounded before. Durations that are numbers would panic where they are not finite or too
-//! long: they are refused before, and whatever else may panic is caught.
+//! long: they are refused before, and whatever else may panic is caught. Backslashes in raw strings
+//! it takes for escapes: these are quoted before.
 
 use std::panic::catch_unwind;
 
@@ -14,7 +15,7 @@ const TEXT_BYTES_MAX: usize = 256 * 1024;
 /// Most brackets within each other.
 const NESTING_MAX: usize = 100;
 /// Most operators: each may nest the tree by one.
-const OPERATORS_MAX: usize = 500;
+const OPERATORS_MAX: usize = 250;
 /// Longest duration, seconds: a hundred years and some.
 const SECONDS_MAX: f64 = 4e9;
 
@@ -23,8 +24,8 @@ const SECONDS_MAX: f64 = 4e9;
 /// # Errors
 /// What is wrong with it.
 pub(in crate::promql) fn parse(text: &str) -> Result<SyntaxTree, String> {
-    Bounds::default().check(text)?;
-    catch_unwind(|| promql_parser::parser::parse(text))
+    let text = Bounds::default().check(text)?;
+    catch_unwind(|| promql_parser::parser::parse(&text))
         .unwrap_or_else(|_| Err("the parser gave up".to_owned()))
 }
 
@@ -42,7 +43,9 @@ struct Bounds {
 }
 
 impl Bounds {
-    fn check(mut self, text: &str) -> Result<(), String> {
+    /// The text, its raw strings quoted: the parser takes backslashes in them for escapes.
+    fn check(mut self, text: &str) -> Result<String, String> {
+        let mut checked = String::with_capacity(text.len());
         if text.len() > TEXT_BYTES_MAX {
             return Err(format!("longer than {TEXT_BYTES_MAX} bytes"));
         }
@@ -51,9 +54,13 @@ impl Bounds {
             let length = token_length(rest, first);
             let (token, behind) = rest.split_at_checked(length).unwrap_or((rest, ""));
             self.token(first, token)?;
+            match token.strip_prefix('`').and_then(|raw| raw.strip_suffix('`')) {
+                Some(raw) => quote(raw, &mut checked),
+                None => checked.push_str(token),
+            }
             rest = behind;
         }
-        Ok(())
+        Ok(checked)
     }
 
     fn token(&mut self, first: char, token: &str) -> Result<(), String> {
@@ -105,6 +112,19 @@ impl Bounds {
         }
         Err(format!("{word:?} is no duration, or longer than 4e9 seconds"))
     }
+}
+
+fn quote(raw: &str, out: &mut String) {
+    out.push('"');
+    for c in raw.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
 }
 
 fn is_word(c: char) -> bool {
