@@ -58,10 +58,6 @@ impl Node {
                 writeln!(out, "{function:?}")?;
                 arguments.iter().try_for_each(|argument| argument.write(depth + 1, out))
             }
-            Self::OfDistribution(of) => {
-                writeln!(out, "{} if that is a distribution", Looked(&of.selection))?;
-                of.otherwise.iter().try_for_each(|otherwise| otherwise.write(depth + 1, out))
-            }
             Self::Once(inner) => {
                 writeln!(out, "once, the same at every step")?;
                 inner.write(depth + 1, out)
