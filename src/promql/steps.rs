@@ -10,13 +10,15 @@ pub struct Steps {
     /// Nanoseconds; of one step alone, 0.
     step: i64,
     len: usize,
+    /// As it was asked for: no earlier than the last step.
+    end: Timestamp,
 }
 
 impl Steps {
     /// One time.
     #[must_use]
     pub const fn at(time: Timestamp) -> Self {
-        Self { start: time, step: 0, len: 1 }
+        Self { start: time, step: 0, len: 1, end: time }
     }
 
     /// `start`, `start + step`, ... up to `end`, inclusive. `step` in nanoseconds.
@@ -34,7 +36,7 @@ impl Steps {
         // The difference of two i64 fits into u64 where it is not negative.
         let span = end.0.wrapping_sub(start.0).cast_unsigned();
         let len = usize::try_from(span / step.unsigned_abs()).unwrap_or(usize::MAX);
-        Ok(Self { start, step, len: len.saturating_add(1) })
+        Ok(Self { start, step, len: len.saturating_add(1), end })
     }
 
     /// The first.
@@ -47,6 +49,12 @@ impl Steps {
     #[must_use]
     pub fn last(&self) -> Timestamp {
         self.get(self.len - 1)
+    }
+
+    /// The end that was asked for, which the last step may fall short of: what `@ end()` means.
+    #[must_use]
+    pub const fn end(&self) -> Timestamp {
+        self.end
     }
 
     /// Nanoseconds from one to the next; 0 where there is only one.
@@ -90,6 +98,8 @@ mod tests {
         assert_eq!(times(5, 25, 10), [5, 15, 25]);
         assert_eq!(times(5, 24, 10), [5, 15]);
         assert_eq!(times(5, 5, 10), [5]);
+        let short = Steps::new(Timestamp(5), Timestamp(24), 10).unwrap();
+        assert_eq!((short.last(), short.end()), (Timestamp(15), Timestamp(24)));
     }
 
     #[test]

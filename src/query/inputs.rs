@@ -45,10 +45,16 @@ impl<'a> Inputs<'a> {
     pub(crate) fn new(sources: &'a Sources, range: TimeRange) -> Self {
         let masks = &sources.masks;
         let mut density = Density::default();
+        // A bucket that reaches out of the range may have its first sample there.
+        let about = sources.records.iter().fold(range, |about, source| {
+            let tier = source.tier();
+            let (start, end) = (tier.floor(range.start), tier.ceil(range.end));
+            TimeRange::new(about.start.min(start), about.end.max(end))
+        });
         let meets = sources.samples.iter().filter(|source| {
             let extent = source.extent();
             extent.iter().for_each(|extent| density.add(extent, range));
-            extent.is_none_or(|extent| range.overlaps(extent.first, extent.last))
+            extent.is_none_or(|extent| about.overlaps(extent.first, extent.last))
         });
         let samples = meets.map(|source| {
             let (rank, tombstones) = (source.rank(), source.tombstones());
@@ -56,7 +62,7 @@ impl<'a> Inputs<'a> {
         });
         let meets = sources.records.iter().filter(|source| {
             let window = source.window();
-            !intersection(window, range).is_empty()
+            !intersection(window, about).is_empty()
         });
         let records = meets.map(|source| {
             let (rank, tombstones) = (source.rank(), source.tombstones());

@@ -27,6 +27,7 @@ mod limits;
 mod locks;
 mod maintenance;
 mod probe_fs;
+mod queries;
 mod read_only;
 mod receipts;
 mod retention;

@@ -57,7 +57,6 @@ print(json.dumps([
     by_text(client.custom_query("max by (zone) (walk)", params=moment)),
     by_text(client.custom_query_range("flip", begin, end, "60s")),
     by_text(client.get_metric_range_data("line", {{"slope": "up"}}, begin, end, datetime.timedelta(minutes=10))),
-    client.get_metric_aggregation("max(node_load1)", ["max", "min"], begin, end, "60"),
 ], indent=1))
 """
 SENDER = """\

@@ -38,8 +38,6 @@ QUERY_PATH, RANGE_PATH = "/api/v1/query", "/api/v1/query_range"
 INSTANTS = (330, 905, 1333, 1795, 2050)
 # Start, end and step of ranges: coarse over all the data and beyond, fine over a part.
 RANGES = ((-30, 1900, 37), (880, 1000, 7))
-# Parts of an answer that name the server, its version or its clock.
-OWN = ("warnings", "infos")
 
 
 class Expression:
@@ -50,14 +48,29 @@ class Expression:
         self.empty = "[empty]" in marks
         self.refused = group.startswith("errors")
         # A range's series stand in the order of their labels, whatever the expression says.
-        self.ordered = re.match(r"(sort|sort_desc|topk|bottomk)\b", self.text) is not None and not self.ties
+        self.ordered = not self.ties and is_call(self.text, ("sort", "sort_desc", "topk", "bottomk"))
+
+    def asked_of(self, server):
+        """The expression in the words of the Prometheus that the server says it is."""
+        old, _, new = self.text.partition(" -> ")
+        return new if new and server.is_new else old
 
     def requests(self):
         for second in INSTANTS:
-            yield QUERY_PATH, {"query": self.text, "time": moment(second)}
+            yield QUERY_PATH, {"time": moment(second)}
         for start, end, step in RANGES:
-            ends = {"start": moment(start), "end": moment(end), "step": str(step)}
-            yield RANGE_PATH, {"query": self.text, **ends}
+            yield RANGE_PATH, {"start": moment(start), "end": moment(end), "step": str(step)}
+
+
+def is_call(text, names):
+    """Whether the text is a call of one of the names from its beginning to its end."""
+    name, _, rest = text.partition("(")
+    depth = 1
+    for i, character in enumerate(rest):
+        depth += {"(": 1, ")": -1}.get(character, 0)
+        if depth == 0:
+            return name in names and i == len(rest) - 1
+    return False
 
 
 class Request:
@@ -103,6 +116,8 @@ def main():
     servers.end_on_signal()
     with contextlib.ExitStack() as stack:
         a, b = both(arguments, stack)
+        for server in (a, b):
+            server.is_new = speaks_prometheus_3(server)
         load(a, b)
         return report(arguments, a, b, list(failures(a, b, asked)), len(asked))
 
@@ -137,6 +152,12 @@ def both(arguments, stack):
             yield stack.enter_context(start[kind](directory / side))
 
 
+def speaks_prometheus_3(server):
+    """Whether the server reads a name within the braces, in quotes, as Prometheus 2 does not."""
+    _, answer = servers.answer(server.get(QUERY_PATH, {"query": '{"a name"}'}))
+    return answer.get("status") == "success"
+
+
 def load(*targets):
     """Writes all the data into every server, and waits until each says it has it."""
     for body in remote_write.batches(data.all_series(), stride_ms=60_000):
@@ -168,18 +189,22 @@ def failures(a, b, asked):
 
 
 def expression_failure(a, b, one):
-    something = False
+    something, ever_refused = False, False
     for path, parameters in one.requests():
-        first, second = (servers.answer(s.get(path, parameters)) for s in (a, b))
-        asked = " ".join(f"{k}={v}" for k, v in parameters.items() if k != "query")
-        if one.refused is (first[1].get("status") == "success"):
-            if not one.refused:
-                return asked, f"{a.name} refused it: {answers.verdict(*first)}"
-            # What some instants refuse others may answer: the two need only agree.
+        first, second = (
+            servers.answer(s.get(path, {"query": one.asked_of(s), **parameters})) for s in (a, b)
+        )
+        asked = " ".join(f"{k}={v}" for k, v in parameters.items())
+        refused = first[1].get("status") != "success"
+        if refused and not one.refused:
+            return asked, f"{a.name} refused it: {answers.verdict(*first)}"
+        ever_refused |= refused
         something |= not answers.is_empty(first[1])
         found = answers.difference(first, second, one.ordered, one.ties)
         if found:
             return asked, found
+    if one.refused:
+        return None if ever_refused else ("all", f"{a.name} answered it: the test is not what it says")
     if something is one.empty:
         return "all", f"{a.name}'s answers were {'not ' if something else ''}empty: the test is not what it says"
     return None

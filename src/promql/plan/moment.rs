@@ -8,7 +8,7 @@ use crate::time::Timestamp;
 pub(in crate::promql) enum Pin {
     /// `@ start()`: the first step of the whole query.
     Start,
-    /// `@ end()`: its last.
+    /// `@ end()`: the end that was asked for, which its last step may fall short of.
     End,
     /// `@ 1609746000`.
     At(Timestamp),
@@ -27,7 +27,7 @@ impl Moment {
     pub(in crate::promql) fn reach(self, steps: Steps, query: Steps) -> Reach {
         let pinned = self.pin.map(|pin| match pin {
             Pin::Start => query.first(),
-            Pin::End => query.last(),
+            Pin::End => query.end(),
             Pin::At(time) => time,
         });
         Reach { steps, pinned, offset: self.offset }

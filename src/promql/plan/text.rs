@@ -99,7 +99,13 @@ impl Bounds {
             self.operators += 1;
         }
         if !(self.in_range || self.after_offset) {
-            return Ok(());
+            let is_number = word.starts_with(|c: char| c.is_ascii_digit() || c == '.');
+            let overflows = word.parse::<f64>().is_ok_and(f64::is_infinite);
+            return if is_number && overflows {
+                Err(format!("error parsing number {word:?}: value out of range"))
+            } else {
+                Ok(())
+            };
         }
         // `0x` and durations with units are no floats to Rust, and have bounds of their own.
         let hexadecimal = word.strip_prefix("0x").or_else(|| word.strip_prefix("0X"));
