@@ -510,7 +510,7 @@ def guarded(page, url, token):
     page.open("#expr=many", url)
     wait(lambda: browser.eval("document.getElementById('login').open"), "the question for a token")
     page.shot("token")
-    browser.write("a wrong one, of sixteen and more")
+    browser.write("a-wrong-one-of-sixteen-and-more")
     browser.key("Enter")
     page.shows("#login-title", "does not take")
     wait(lambda: browser.eval("document.getElementById('login').open"), "the question again")
@@ -563,7 +563,7 @@ def main():
     arguments = parser.parse_args()
     if not shutil.which("chromium"):
         sys.exit("this needs chromium on the path")
-    token = "sixteen characters and more"
+    token = "sixteen-characters-and-more"
     with tempfile.TemporaryDirectory() as scratch, contextlib.ExitStack() as stack:
         shots = arguments.shots or pathlib.Path(scratch)
         shots.mkdir(parents=True, exist_ok=True)
