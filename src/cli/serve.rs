@@ -38,7 +38,7 @@ In prometheus.yml:
 The file of tokens (readable by its owner only):
   [[token]]
   name = 'grafana'
-  secret = 'at least 16 characters, from a random source'
+  secret = 'at-least-16-characters-from-a-random-source'
   scopes = ['read']           read, write, admin
   tenant = 'lake'             optional: sees and writes series of tenant='lake' only")]
 pub(super) struct Serve {

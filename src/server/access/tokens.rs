@@ -94,7 +94,7 @@ impl Tokens {
     ///     tenant_label = "team"           # "tenant" where it is left out
     ///     [[token]]
     ///     name = "grafana of team lake"
-    ///     secret = "a long random text"   # at least 16 bytes
+    ///     secret = "a-long-random-text"   # at least 16 bytes, no spaces
     ///     scopes = ["read"]               # read, write, admin
     ///     tenant = "lake"                 # reads and writes series of team="lake", no others
     /// "#)?;
