@@ -80,7 +80,7 @@ fn events() -> Vec<Vec<Event>> {
             if time >= START + DAYS * DAY {
                 return events;
             }
-            events.push((time, dice.latency(), dice.next() % 50 == 0));
+            events.push((time, dice.latency(), dice.next().is_multiple_of(50)));
         }
     };
     (0..SOURCES * TENANTS).map(of_one).collect()

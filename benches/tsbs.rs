@@ -13,6 +13,7 @@
 //! `ICECORE_TSBS_DIR=DIR` keeps the store there, and asks it where there is one.
 #![allow(
     clippy::unwrap_used,
+    clippy::panic,
     clippy::indexing_slicing,
     clippy::print_stdout,
     missing_docs,

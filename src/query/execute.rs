@@ -197,14 +197,17 @@ impl Plan {
     }
 }
 
+/// Values of labels, and the series that have them.
+type Members<'a> = (Vec<&'a str>, Vec<&'a (SeriesId, Arc<Series>)>);
+
 /// The values of the labels, in their order, and the series that have them: ascending by values,
 /// the series of each in the order given.
 pub(super) fn grouped<'a>(
     labels: &[String],
     series: &[&'a (SeriesId, Arc<Series>)],
-) -> Vec<(Vec<&'a str>, Vec<&'a (SeriesId, Arc<Series>)>)> {
+) -> Vec<Members<'a>> {
     let mut numbers: HashMap<Vec<&str>, usize> = HashMap::new();
-    let mut groups: Vec<(Vec<&str>, Vec<&(SeriesId, Arc<Series>)>)> = Vec::new();
+    let mut groups: Vec<Members<'a>> = Vec::new();
     let mut values = Vec::with_capacity(labels.len());
     for &one in series {
         values.clear();
