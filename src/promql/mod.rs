@@ -3,7 +3,7 @@
 //! Owns: what Prometheus' language means (lookback, staleness, extrapolation, matching, every
 //! function and aggregator over floats), and its evaluation by columns: a series' values at all
 //! steps stand side by side. Does not own: the text's grammar (`promql-parser`), reading samples
-//! ([`Engine`]), or any protocol (`server`).
+//! ([`Engine`](crate::Engine)), or any protocol (`server`).
 //!
 //! The semantics are those of Prometheus 3: a range selector `m[5m]` at `t` sees samples of
 //! `t-5m < time <= t`, an instant selector the latest of the lookback before `t`, left open too.
