@@ -185,6 +185,18 @@ impl Accumulator {
         count
     }
 
+    /// As [`add_unordered`](Self::add_unordered), of one sample that is a number.
+    #[inline(always)]
+    pub(crate) fn add_one(&mut self, value: f64, needs: Needs) {
+        let partial = &mut self.partial;
+        partial.count += 1;
+        partial.sum += value;
+        if needs.extremes {
+            partial.min = partial.min.min(value);
+            partial.max = partial.max.max(value);
+        }
+    }
+
     /// As [`add_unordered`](Self::add_unordered), of what a partial stands for.
     #[inline]
     pub(crate) fn add_partial(&mut self, other: &Partial) {

@@ -9,7 +9,7 @@
 const LANES: usize = 8;
 
 /// The sum of the values, 0 for none; NaN where any value is NaN.
-pub(super) fn sum(values: &[f64]) -> f64 {
+pub(crate) fn sum(values: &[f64]) -> f64 {
     sum_of(values, |value| value)
 }
 

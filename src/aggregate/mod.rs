@@ -9,7 +9,7 @@
 mod accumulator;
 mod distribution;
 mod function;
-mod lanes;
+pub(crate) mod lanes;
 mod partial;
 mod quantile;
 mod sketch;

@@ -14,8 +14,16 @@ pub fn quantile(q: f64, values: &mut Vec<f64>) -> f64 {
     let rank = q.clamp(0.0, 1.0) * last as f64;
     let below = (rank.floor() as usize).min(last);
     let weight = rank - below as f64;
-    let (_, &mut lower, above) = values.select_nth_unstable_by(below, f64::total_cmp);
-    let upper = above.iter().copied().min_by(f64::total_cmp).unwrap_or(lower);
+    let (lower, upper) = match last - below {
+        0 => neighbours(largest::<1>(values)),
+        1 => neighbours(largest::<2>(values)),
+        2 => neighbours(largest::<3>(values)),
+        3 => neighbours(largest::<4>(values)),
+        _ => {
+            let (_, &mut lower, above) = values.select_nth_unstable_by(below, f64::total_cmp);
+            (lower, above.iter().copied().min_by(f64::total_cmp).unwrap_or(lower))
+        }
+    };
     // An infinite neighbour of weight 0 must not turn the answer into NaN.
     if weight == 0.0 || lower == upper {
         return lower;
@@ -23,9 +31,60 @@ pub fn quantile(q: f64, values: &mut Vec<f64>) -> f64 {
     lower * (1.0 - weight) + upper * weight
 }
 
+/// The `K` largest values, descending; no fewer are there. For a high quantile of a few values a
+/// pass without branches is cheaper than moving them about.
+fn largest<const K: usize>(values: &[f64]) -> [f64; K] {
+    let mut top = [i64::MIN; K];
+    for &value in values {
+        let mut rest = ordered(value.to_bits() as i64);
+        for held in &mut top {
+            (*held, rest) = ((*held).max(rest), (*held).min(rest));
+        }
+    }
+    top.map(|bits| f64::from_bits(ordered(bits) as u64))
+}
+
+/// Bits of doubles as integers in the order of [`f64::total_cmp`], and back.
+const fn ordered(bits: i64) -> i64 {
+    bits ^ ((bits >> 63) as u64 >> 1) as i64
+}
+
+/// The last, and the one before it where there is one.
+fn neighbours<const K: usize>(descending: [f64; K]) -> (f64, f64) {
+    let mut from_below = descending.into_iter().rev();
+    let lower = from_below.next().unwrap_or(f64::NAN);
+    (lower, from_below.next().unwrap_or(lower))
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::quantile;
+
+    proptest! {
+        #[test]
+        fn is_what_sorting_gives(
+            values in prop::collection::vec(prop_oneof![
+                (-5..5_i32).prop_map(|n| f64::from(n) * 0.5),
+                any::<f64>().prop_filter("a number", |value| !value.is_nan()),
+                Just(-0.0),
+            ], 1..40),
+            q in prop_oneof![0.0..=1.0, 0.9..=1.0, Just(1.0)],
+        ) {
+            let mut sorted = values.clone();
+            sorted.sort_by(f64::total_cmp);
+            let rank = q * (values.len() - 1) as f64;
+            let (lower, weight) = (sorted[rank as usize], rank.fract());
+            let upper = sorted[(rank as usize + 1).min(values.len() - 1)];
+            let plain = if weight == 0.0 || lower == upper {
+                lower
+            } else {
+                lower * (1.0 - weight) + upper * weight
+            };
+            prop_assert_eq!(quantile(q, &mut values.clone()).to_bits(), plain.to_bits());
+        }
+    }
 
     #[test]
     fn lies_between_order_statistics() {

@@ -4,12 +4,14 @@ use std::ops::Range;
 
 use super::Function;
 use super::evidence::Covered;
+use super::kept::{ByWindow, Kept};
 use super::meter::Meter;
 use super::resources::Resources;
+use super::scan::Decoded;
 use super::stored::sketch_bytes;
 use super::walk::Sink;
 use super::windows::Windows;
-use crate::aggregate::{Accumulator, Line, Needs, Partial, Sketch};
+use crate::aggregate::{Accumulator, Line, Needs, Partial, Sketch, lanes};
 use crate::error::Result;
 use crate::model::is_stale;
 
@@ -19,8 +21,8 @@ const QUANTILE_TASKS: usize = 64;
 /// The windows of a group while its series are folded in, one after another.
 pub(crate) struct Row {
     windows: Vec<Accumulator>,
-    /// For quantiles, of every series the values it has; else empty.
-    kept: Vec<Kept>,
+    /// For quantiles, the values of all series; else empty.
+    kept: Kept,
     /// For quantiles, what is known of values that are gone, of all series together: one sketch a
     /// window; empty where everything is known.
     sketches: Vec<Sketch>,
@@ -47,19 +49,11 @@ impl Coverage {
     }
 }
 
-/// The values of one series, NaNs left out, in window order.
-#[derive(Default)]
-struct Kept {
-    values: Vec<f64>,
-    /// Windows that hold values, ascending, and where these end in `values`.
-    ends: Vec<(usize, usize)>,
-}
-
 impl Row {
     pub(crate) fn new(windows: &Windows, needs: Needs) -> Self {
         Self {
             windows: vec![Accumulator::EMPTY; windows.len()],
-            kept: Vec::new(),
+            kept: Kept::default(),
             sketches: Vec::new(),
             coverage: Coverage::default(),
             needs,
@@ -102,18 +96,17 @@ impl Row {
             current: Accumulator::EMPTY,
             line: Line::default(),
             before: None,
-            kept: Kept::default(),
             span: Span::default(),
             extent: Extent::default(),
         }
     }
 
     /// Adds the row of the group's next series.
-    pub(crate) fn pool(&mut self, mut next: Self) {
+    pub(crate) fn pool(&mut self, next: Self) {
         for (window, other) in self.windows.iter_mut().zip(&next.windows) {
             window.pool(other, self.needs);
         }
-        self.kept.append(&mut next.kept);
+        self.kept.append(&next.kept);
         if self.sketches.is_empty() {
             self.sketches = next.sketches;
         } else {
@@ -137,7 +130,8 @@ impl Row {
         functions: &[Function],
         meter: &Meter<'_>,
     ) -> Result<Finished> {
-        self.finish_block(0..self.windows.len(), windows, functions, meter)
+        let sorted = self.kept.by_window(self.windows.len(), meter)?;
+        self.finish_block(0..self.windows.len(), &sorted, windows, (functions, meter))
     }
 
     /// What the functions answer, quantiles looked for in parallel. A window belongs to one task,
@@ -154,14 +148,16 @@ impl Row {
         }
         let length = self.windows.len();
         let block = length.div_ceil(QUANTILE_TASKS).max(1);
-        let values = self.kept.iter().map(|kept| kept.values.len() as u64).sum::<u64>();
+        let values = self.kept.values().len() as u64;
+        let sorted = self.kept.by_window(length, meter)?;
         let blocks: Vec<Finished> = resources.deal(
             length.div_ceil(block),
             || 0,
             |done: &mut u64, number| {
                 *done += values * block as u64 / length as u64;
                 let start = number * block;
-                self.finish_block(start..length.min(start + block), windows, functions, meter)
+                let block = start..length.min(start + block);
+                self.finish_block(block, &sorted, windows, (functions, meter))
             },
             |done| *done,
         )?;
@@ -178,30 +174,31 @@ impl Row {
     fn finish_block(
         &self,
         block: Range<usize>,
+        sorted: &ByWindow<'_>,
         windows: &Windows,
-        functions: &[Function],
-        meter: &Meter<'_>,
+        (functions, meter): (&[Function], &Meter<'_>),
     ) -> Result<Finished> {
         let mut finished = Finished::with_capacity(block.len(), functions.len());
-        let mut gather = Gather::new(&self.kept, block.start);
+        let mut values = Vec::new();
         for index in block {
             let Some(window) = self.windows.get(index) else { continue };
             let seconds = windows.seconds(index);
             if self.needs.values {
                 meter.check()?;
             }
-            let gathered = gather.window(index);
+            values.clear();
+            values.extend_from_slice(sorted.window(index));
             finished.counts.push(window.partial.count);
             let sketch = self.sketches.get(index).filter(|sketch| !sketch.is_empty());
             let sketch = sketch.map(|sketch| {
                 let mut all = sketch.clone();
-                gathered.iter().for_each(|&value| all.record(value, 1));
+                values.iter().for_each(|&value| all.record(value, 1));
                 all
             });
             for (column, function) in finished.values.iter_mut().zip(functions) {
                 column.push(match (function, &sketch) {
                     (Function::Quantile(q), Some(sketch)) => sketch.quantile(*q),
-                    _ => function.finish(window, gathered, seconds),
+                    _ => function.finish(window, &mut values, seconds),
                 });
             }
         }
@@ -219,38 +216,6 @@ impl Finished {
     fn with_capacity(windows: usize, functions: usize) -> Self {
         let values = (0..functions).map(|_| Vec::with_capacity(windows)).collect();
         Self { counts: Vec::with_capacity(windows), values }
-    }
-}
-
-/// Collects the kept values of all series, window by window.
-struct Gather<'a> {
-    /// Of each series: its values, and how many of its ends lie behind.
-    series: Vec<(&'a Kept, usize)>,
-    values: Vec<f64>,
-}
-
-impl<'a> Gather<'a> {
-    /// Begins at the window `first`.
-    fn new(kept: &'a [Kept], first: usize) -> Self {
-        let passed = |kept: &Kept| kept.ends.partition_point(|&(window, _)| window < first);
-        let series = kept.iter().map(|kept| (kept, passed(kept))).collect();
-        Self { series, values: Vec::new() }
-    }
-
-    /// The values of a window; windows are asked for in ascending order, none left out.
-    fn window(&mut self, window: usize) -> &mut Vec<f64> {
-        self.values.clear();
-        for (kept, passed) in &mut self.series {
-            if let Some(&(held, end)) = kept.ends.get(*passed)
-                && held == window
-            {
-                let before = passed.checked_sub(1).and_then(|index| kept.ends.get(index));
-                let start = before.map_or(0, |&(_, end)| end);
-                self.values.extend_from_slice(kept.values.get(start..end).unwrap_or_default());
-                *passed += 1;
-            }
-        }
-        &mut self.values
     }
 }
 
@@ -276,6 +241,26 @@ impl Extent {
         }
     }
 
+    /// Adds all samples but the first, and the steps from one to the next within a window.
+    fn add_numbered(&mut self, numbers: &[u32], timestamps: &[i64], windows: &Windows) {
+        let (later, times) = (numbers.iter().skip(1), timestamps.iter().skip(1));
+        let pairs = numbers.iter().zip(later).zip(timestamps.iter().zip(times));
+        let (mut steps, mut nanos) = (0, 0);
+        for ((window, next), (time, later)) in pairs {
+            let within = u64::from(window == next);
+            steps += within;
+            nanos += within.wrapping_neg() & later.wrapping_sub(*time).cast_unsigned();
+        }
+        self.samples += numbers.len() as u64 - 1;
+        self.steps += steps;
+        self.steps_ns += nanos;
+        if self.steps_ns == 0 {
+            let inner = numbers.get(1..numbers.len() - 1).unwrap_or_default();
+            let seconds = inner.iter().map(|&window| windows.seconds(window as usize));
+            self.windows_seconds += seconds.sum::<f64>();
+        }
+    }
+
     /// The share of the range that is covered: see [`Covered`].
     fn share(&self, windows: &Windows) -> f64 {
         let covered = if self.steps_ns == 0 {
@@ -298,7 +283,6 @@ pub(crate) struct SeriesFold<'a> {
     line: Line,
     /// The value of the latest sample so far.
     before: Option<f64>,
-    kept: Kept,
     span: Span,
     extent: Extent,
 }
@@ -316,10 +300,8 @@ impl Sink for SeriesFold<'_> {
         if !self.row.needs.values {
             return Ok(());
         }
-        let ends = samples.min(self.row.windows.len() as u64);
-        let bytes = grow(&mut self.kept.values, samples, self.meter)?
-            + grow(&mut self.kept.ends, ends, self.meter)?;
-        self.row.reserved += bytes;
+        let row = &mut *self.row;
+        row.reserved += row.kept.expect(samples, self.meter)?;
         Ok(())
     }
 
@@ -332,8 +314,30 @@ impl Sink for SeriesFold<'_> {
             self.line.extend(timestamps, values);
         }
         if self.row.needs.values {
-            self.keep(window, values);
+            self.row.kept.add(window, values);
         }
+    }
+
+    fn run(&mut self, run: &Decoded<'_>) {
+        let needs = self.row.needs;
+        let (numbers, timestamps, values) = run.numbered();
+        // Of a number that is none, each window has to say whether it is a stale marker.
+        let numbered = !numbers.is_empty() && !needs.ordered() && !lanes::sum(values).is_nan();
+        if !numbered {
+            for (window, timestamps, values) in run.windows() {
+                self.samples(window, timestamps, values);
+            }
+            return;
+        }
+        for (&window, &value) in numbers.iter().zip(values) {
+            if let Some(pooled) = self.row.windows.get_mut(window as usize) {
+                pooled.add_one(value, needs);
+            }
+        }
+        if needs.values {
+            self.row.kept.add_numbered(numbers, values);
+        }
+        self.reach_numbered(numbers, timestamps);
     }
 
     fn partial(&mut self, window: usize, partial: &Partial, sketch: Option<&Sketch>) -> Result<()> {
@@ -350,21 +354,6 @@ impl Sink for SeriesFold<'_> {
         self.add(window, Accumulator::of_partial(*partial));
         sketch.map_or(Ok(()), |sketch| self.sketch(window, sketch))
     }
-}
-
-/// Makes room for more items; returns the bytes that it reserved for them.
-fn grow<T>(items: &mut Vec<T>, more: u64, meter: &Meter<'_>) -> Result<u64> {
-    let (length, capacity) = (items.len() as u64, items.capacity() as u64);
-    let wanted = length.saturating_add(more);
-    if wanted <= capacity {
-        return Ok(0);
-    }
-    // Exactly what the first asks for, then at least twice as much as before.
-    let target = if length == 0 { wanted } else { wanted.max(2 * capacity) };
-    let bytes = (target - capacity).saturating_mul(size_of::<T>() as u64);
-    meter.reserve(bytes)?;
-    items.reserve_exact((target - length) as usize);
-    Ok(bytes)
 }
 
 impl SeriesFold<'_> {
@@ -405,7 +394,7 @@ impl SeriesFold<'_> {
             self.reach(window, count, (*first, *last));
         }
         if needs.values {
-            self.keep(window, values);
+            self.row.kept.add(window, values);
         }
     }
 
@@ -422,19 +411,28 @@ impl SeriesFold<'_> {
         self.span.count += count;
     }
 
+    /// As [`reach`](Self::reach), of many windows that hold few samples each.
+    fn reach_numbered(&mut self, numbers: &[u32], timestamps: &[i64]) {
+        let ([first, .., last], [start, .., end]) = (numbers, timestamps) else {
+            let one = numbers.first().zip(timestamps.first());
+            one.into_iter().for_each(|(&w, &time)| self.reach(w as usize, 1, (time, time)));
+            return;
+        };
+        if first == last {
+            return self.reach(*first as usize, numbers.len() as u64, (*start, *end));
+        }
+        self.reach(*first as usize, 1, (*start, *start));
+        self.end_span();
+        self.extent.add_numbered(numbers, timestamps, self.windows);
+        // The last sample is the span's that is open now.
+        self.extent.samples -= 1;
+        self.reach(*last as usize, 1, (*end, *end));
+    }
+
     fn end_span(&mut self) {
         let Span { count, first, last } = std::mem::take(&mut self.span);
         if count > 0 {
             self.extent.add(count, last.abs_diff(first), self.windows, self.window);
-        }
-    }
-
-    fn keep(&mut self, window: usize, values: &[f64]) {
-        let Kept { values: kept, ends } = &mut self.kept;
-        kept.extend(values.iter().filter(|value| !value.is_nan()));
-        match ends.last_mut() {
-            Some((last, end)) if *last == window => *end = kept.len(),
-            _ => ends.push((window, kept.len())),
         }
     }
 
@@ -475,9 +473,6 @@ impl SeriesFold<'_> {
     pub(crate) fn end(mut self) {
         self.close();
         self.end_span();
-        if !self.kept.values.is_empty() {
-            self.row.kept.push(std::mem::take(&mut self.kept));
-        }
         let share = self.extent.share(self.windows);
         self.row.coverage.add(&Coverage { least: share, sum: share, series: 1 });
     }

@@ -15,11 +15,13 @@
 mod answer;
 mod arithmetic;
 mod bucket;
+mod cut;
 mod evidence;
 mod execute;
 mod fold;
 mod gaps;
 mod inputs;
+mod kept;
 mod last;
 mod meter;
 mod plan;

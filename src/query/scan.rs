@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::ops::Range;
 
+use super::cut::{Cut, WindowRows};
 use super::evidence::ChunkTally;
 use super::inputs::{Input, Masked};
 use super::meter::Meter;
-use super::windows::{WindowRows, Windows};
+use super::windows::Windows;
 use crate::aggregate::Partial;
 use crate::error::{DecodeError, Error, Result};
 use crate::model::{SeriesId, is_stale};
@@ -48,17 +49,17 @@ impl Located {
 pub(crate) struct Decoded<'a> {
     timestamps: &'a [i64],
     values: &'a [f64],
-    windows: &'a [WindowRows],
+    cut: &'a Cut,
     /// Those that count.
     rows: Range<usize>,
 }
 
 impl<'a> Decoded<'a> {
-    fn new(columns: (&'a [i64], &'a [f64], &'a [WindowRows]), range: Option<TimeRange>) -> Self {
-        let (timestamps, values, windows) = columns;
+    fn new(columns: (&'a [i64], &'a [f64], &'a Cut), range: Option<TimeRange>) -> Self {
+        let (timestamps, values, cut) = columns;
         let below = |point: Timestamp| timestamps.partition_point(|&time| time < point.0);
         let rows = range.map_or(0..timestamps.len(), |r| below(r.start)..below(r.end));
-        Self { timestamps, values, windows, rows }
+        Self { timestamps, values, cut, rows }
     }
 
     /// For each window that holds samples, ascending: the first of its rows, their timestamps and
@@ -73,12 +74,20 @@ impl<'a> Decoded<'a> {
     }
 
     fn pieces(&self) -> impl Iterator<Item = (usize, usize, &'a [i64], &'a [f64])> {
-        let (timestamps, values, within) = (self.timestamps, self.values, self.rows.clone());
-        self.windows.iter().filter_map(move |WindowRows { window, rows }| {
-            let rows = rows.start.max(within.start)..rows.end.min(within.end);
-            let times = timestamps.get(rows.clone()).filter(|times| !times.is_empty())?;
-            Some((*window, rows.start, times, values.get(rows)?))
+        let (timestamps, values) = (self.timestamps, self.values);
+        self.cut.pieces(self.rows.clone()).filter_map(move |WindowRows { window, rows }| {
+            let times = timestamps.get(rows.clone())?;
+            Some((window, rows.start, times, values.get(rows)?))
         })
+    }
+
+    /// Where windows hold few samples, the windows of all, their timestamps and values; else
+    /// nothing.
+    pub(crate) fn numbered(&self) -> (&'a [u32], &'a [i64], &'a [f64]) {
+        let (first, numbers) = self.cut.numbers(&self.rows);
+        let rows = first..first + numbers.len();
+        let timestamps = self.timestamps.get(rows.clone()).unwrap_or_default();
+        (numbers, timestamps, self.values.get(rows).unwrap_or_default())
     }
 
     /// The value of a row, wherever it lies.
@@ -119,7 +128,7 @@ pub(crate) struct Reader<'a> {
     values: Vec<f64>,
     streams: Vec<Columns>,
     merged: Columns,
-    merged_windows: Vec<WindowRows>,
+    merged_cut: Cut,
     /// Bytes of the meter's memory that the merge buffers hold.
     merge_bytes: u64,
     /// For each input the chunk that a bucket was last read from, for the buckets beside it.
@@ -142,7 +151,7 @@ impl<'a> Reader<'a> {
             values: Vec::new(),
             streams: Vec::new(),
             merged: Columns::default(),
-            merged_windows: Vec::new(),
+            merged_cut: Cut::default(),
             merge_bytes: 0,
             recent: Vec::new(),
             tally: ChunkTally::new(inputs.len()),
@@ -226,13 +235,13 @@ impl<'a> Reader<'a> {
             && !single.masked
         {
             let (column, values) = self.read_chunk(single)?;
-            let CutColumn { timestamps, windows } = column;
+            let CutColumn { timestamps, cut: windows } = column;
             return Ok(Decoded::new((timestamps, values, windows), cut));
         }
         self.merge(run)?;
-        self.windows.split(&self.merged.timestamps, &mut self.merged_windows);
+        self.merged_cut.split(&self.windows, &self.merged.timestamps);
         let Columns { timestamps, values } = &self.merged;
-        Ok(Decoded::new((timestamps, values, &self.merged_windows), cut))
+        Ok(Decoded::new((timestamps, values, &self.merged_cut), cut))
     }
 
     /// The chunk's timestamps, deleted ones too.
@@ -385,12 +394,12 @@ fn wrong_length(rank: u64, chunk: &ChunkRef, found: usize) -> Error {
 #[derive(Default)]
 struct CutColumn {
     timestamps: Vec<i64>,
-    windows: Vec<WindowRows>,
+    cut: Cut,
 }
 
 impl CutColumn {
     fn bytes(&self) -> usize {
-        size_of_val(&*self.timestamps) + size_of_val(&*self.windows)
+        size_of_val(&*self.timestamps) + self.cut.bytes()
     }
 }
 
@@ -428,7 +437,7 @@ impl TimestampCache {
             Entry::Occupied(held) => Ok(held.into_mut()),
             Entry::Vacant(place) => {
                 source.read_timestamps(chunk, &mut recycled.timestamps)?;
-                windows.split(&recycled.timestamps, &mut recycled.windows);
+                recycled.cut.split(windows, &recycled.timestamps);
                 self.bytes += recycled.bytes();
                 self.keys.push(key);
                 Ok(place.insert(recycled))
@@ -496,7 +505,8 @@ mod tests {
             for id in 0..10 {
                 let column = cache.column(0, &source, &chunk(id, 10), &windows).unwrap();
                 assert_eq!(column.timestamps[0], 100 * id);
-                assert_eq!(column.windows, [WindowRows { window: 0, rows: 0..10 }]);
+                let whole = WindowRows { window: 0, rows: 0..10 };
+                assert!(column.cut.pieces(0..10).eq([whole]));
                 assert!(cache.bytes <= cache.bytes_max);
                 assert_eq!(cache.columns.len(), cache.keys.len());
             }

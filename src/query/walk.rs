@@ -11,7 +11,7 @@ use super::evidence::{ChunkTally, Ledger, Tally};
 use super::inputs::{Inputs, Masked};
 use super::meter::Meter;
 use super::plan::{Planner, SeriesPlan, Stretch, TierChoice};
-use super::scan::{Located, Reader, runs};
+use super::scan::{Decoded, Located, Reader, runs};
 use super::stored::{RecordReader, Stored};
 use super::threshold::Threshold;
 use super::windows::Windows;
@@ -37,6 +37,13 @@ pub(crate) trait Sink {
 
     /// Samples of one window: timestamps and values of equal length.
     fn samples(&mut self, window: usize, timestamps: &[i64], values: &[f64]);
+
+    /// Samples of one window after another.
+    fn run(&mut self, run: &Decoded<'_>) {
+        for (window, timestamps, values) in run.windows() {
+            self.samples(window, timestamps, values);
+        }
+    }
 
     /// A record, or the statistics of a chunk; with the record's sketch if it has one.
     ///
@@ -197,9 +204,7 @@ impl<'a> Walker<'a> {
             {
                 sink.partial(window, &partial, None)?;
             } else {
-                for (window, timestamps, values) in self.reader.read(run, range)?.windows() {
-                    sink.samples(window, timestamps, values);
-                }
+                sink.run(&self.reader.read(run, range)?);
             }
         }
         let spans = self.located.iter().map(|Located { chunk, .. }| (chunk.first.0, chunk.last.0));

@@ -1,14 +1,9 @@
 //! Windows: a range cut into steps.
 
-use std::ops::Range;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::segment::count_below;
 use crate::time::{Tier, TimeRange, Timestamp, duration_nanos};
-
-/// Samples of a window that are counted one by one, before it is searched for its end.
-const NEAR: usize = 16;
 
 /// Half-open windows `start + i·step <= t < start + (i+1)·step`, the last cut at the range's end.
 /// Nothing is stored per window.
@@ -18,15 +13,8 @@ pub struct Windows {
     /// Nanoseconds from the range's start to its end, at least 1.
     span: u64,
     /// Nanoseconds, at least 1.
-    step: u64,
+    pub(super) step: u64,
     len: usize,
-}
-
-/// Samples `rows` of some columns lie in the window `window`; never empty.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct WindowRows {
-    pub(crate) window: usize,
-    pub(crate) rows: Range<usize>,
 }
 
 impl Windows {
@@ -131,42 +119,11 @@ impl Windows {
             || first_border % resolution == 0
                 && (self.len == 2 || i128::from(self.step) % resolution == 0)
     }
-
-    /// Replaces `out` with the rows of the strictly ascending `timestamps`, one for each
-    /// window that holds any of them, ascending.
-    pub(crate) fn split(&self, timestamps: &[i64], out: &mut Vec<WindowRows>) {
-        out.clear();
-        let mut at = timestamps.partition_point(|&time| time < self.range.start.0);
-        let stop = timestamps.partition_point(|&time| time < self.range.end.0);
-        let step = i64::try_from(self.step).unwrap_or(i64::MAX);
-        let (mut window, mut end) = (0, i64::MIN);
-        while let Some(rest @ [first, ..]) = timestamps.get(at..stop) {
-            // Mostly the next one, where the samples of a window are few.
-            if !out.is_empty() && *first < end.saturating_add(step) {
-                window += 1;
-                end = end.saturating_add(step).min(self.range.end.0);
-            } else {
-                let Some(found) = self.index(Timestamp(*first)) else { return };
-                let Some(bounds) = self.get(found) else { return };
-                (window, end) = (found, bounds.end.0);
-            }
-            let near = rest.iter().take(NEAR).take_while(|&&time| time < end).count();
-            let beyond = rest.get(near..).filter(|_| near == NEAR).unwrap_or_default();
-            let far = match beyond.first() {
-                Some(&time) if time < end => count_below(beyond, end),
-                _ => 0,
-            };
-            let rows = at..at + near + far;
-            at = rows.end;
-            out.push(WindowRows { window, rows });
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     fn windows(start: i64, end: i64, step: u64) -> Windows {
         let range = TimeRange::new(Timestamp(start), Timestamp(end));
@@ -199,30 +156,5 @@ mod tests {
         assert!(matches!(Windows::new(range, None), Err(Error::InvalidArgument { .. })));
         let zero = Windows::new(TimeRange::ALL, Some(Duration::ZERO));
         assert!(matches!(zero, Err(Error::InvalidArgument { what: "step", .. })));
-    }
-
-    proptest! {
-        #[test]
-        fn splits_as_asking_each_timestamp_does(
-            start in -50_i64..50, length in 1_i64..200, step in 1_u64..60,
-            times in prop::collection::btree_set(-100_i64..300, 0..120),
-        ) {
-            let windows = windows(start, start + length, step);
-            let times: Vec<i64> = times.into_iter().collect();
-            let mut split = vec![];
-            windows.split(&times, &mut split);
-            let mut found = vec![None; times.len()];
-            for WindowRows { window, rows } in split {
-                prop_assert!(!rows.is_empty());
-                for row in rows {
-                    found[row] = Some(window);
-                }
-            }
-            for (&time, found) in times.iter().zip(found) {
-                let holding = windows.iter().position(|window| window.contains(Timestamp(time)));
-                prop_assert_eq!(found, holding);
-                prop_assert_eq!(windows.index(Timestamp(time)), holding);
-            }
-        }
     }
 }
