@@ -74,7 +74,7 @@ mod tests {
         ) {
             let mut sorted = values.clone();
             sorted.sort_by(f64::total_cmp);
-            let rank = q * (values.len() - 1) as f64;
+            let rank: f64 = q * (values.len() - 1) as f64;
             let (lower, weight) = (sorted[rank as usize], rank.fract());
             let upper = sorted[(rank as usize + 1).min(values.len() - 1)];
             let plain = if weight == 0.0 || lower == upper {

@@ -9,6 +9,8 @@
 //! Input is never trusted: lines are bounded, a line that cannot be read is counted by reason
 //! ([`Rejections`]) and does not end the reading.
 
+#[cfg(feature = "arrow")]
+pub mod arrow;
 pub mod csv;
 pub mod exposition;
 mod intake;
