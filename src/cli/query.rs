@@ -13,6 +13,7 @@ use crate::engine::Engine;
 use crate::integration::notation::Rfc3339;
 use crate::integration::quantity::parse_tier;
 use crate::model::{MatchOp, Matcher, Selector};
+use crate::promql::Tiers;
 use crate::query::{Answer, Function, Group, GroupKey, Grouping, Limits, Request, TierChoice};
 use crate::time::TimeRange;
 
@@ -51,6 +52,10 @@ pub(super) struct Query {
     #[arg(long, value_name = "TIME", value_parser = when, allow_hyphen_values = true)]
     #[arg(requires = "promql", conflicts_with_all = ["from", "to", "step"])]
     at: Option<When>,
+    /// Let sum_over_time and avg_over_time of a PromQL expression add up what tiers hold: the same
+    /// but for rounding
+    #[arg(long, requires = "promql")]
+    near: bool,
     #[command(flatten)]
     between: Between,
     /// Length of a window: 10s, 1m, 1h30m [default: a round one that gives some 120 windows]
@@ -131,6 +136,7 @@ impl Query {
         let options = crate::promql::Options {
             limits: self.limits(),
             deadline: self.deadline(),
+            tiers: if self.near { Tiers::Near } else { Tiers::Exact },
             ..crate::promql::Options::default()
         };
         promql::Question {

@@ -54,6 +54,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 pub use delete::DeleteReport;
 pub use distribution::DistributionHandle;
@@ -353,7 +354,8 @@ impl Engine {
     /// Folds the raw samples of every series that the selector names in ways of the caller's own,
     /// in parallel: `begin` makes the state of one task, `fold` takes in one series after another,
     /// ascending by series, at most [`query::FOLD_SERIES`] of them. Returns the states in the order
-    /// of the series: the same for every number of threads.
+    /// of the series: the same for every number of threads. With `buckets`, their length, series may
+    /// be read by them, and so from tiers: see [`query::SeriesRuns::buckets`].
     ///
     /// # Errors
     /// As [`samples`](Self::samples), and what `fold` returns.
@@ -361,12 +363,13 @@ impl Engine {
         &self,
         selector: &Selector,
         request: &SampleRequest,
+        buckets: Option<Duration>,
         begin: impl Fn() -> S + Sync + Send,
         fold: impl Fn(&mut S, &Arc<Series>, SeriesRuns<'_, '_>) -> Result<()> + Sync + Send,
     ) -> Result<(Vec<S>, Evidence)> {
         let series = self.select_within(selector, request.costs())?;
         let sources = self.shared.live.view().sources();
-        query::fold_series(request, &series, &sources, self.resources(), begin, fold)
+        query::fold_series(request, &series, &sources, self.resources(), buckets, begin, fold)
     }
 
     /// Samples refused so far in this run, by reason.

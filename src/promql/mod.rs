@@ -10,6 +10,7 @@
 
 mod aggregate;
 mod binary;
+mod buckets;
 mod budget;
 mod confine;
 mod distribution;
@@ -101,6 +102,21 @@ pub struct Options {
     pub deadline: Option<Instant>,
     /// Lets another thread give up.
     pub cancel: CancelToken,
+    /// What functions over ranges may take from tiers.
+    pub tiers: Tiers,
+}
+
+/// What functions over ranges take from tiers instead of samples, where range, step and the first
+/// step's time are whole minutes, and range and step have a common divisor of 5 min or more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Tiers {
+    /// What has the value that samples give: `count_over_time`, `last_over_time`, `max_over_time`,
+    /// `min_over_time`, `present_over_time`.
+    #[default]
+    Exact,
+    /// `sum_over_time` and `avg_over_time` too: the same but for rounding, since the additions are
+    /// in another order.
+    Near,
 }
 
 impl Default for Options {
@@ -112,6 +128,7 @@ impl Default for Options {
             limits: Limits::default(),
             deadline: None,
             cancel: CancelToken::default(),
+            tiers: Tiers::default(),
         }
     }
 }

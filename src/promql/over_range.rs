@@ -3,17 +3,20 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::buckets;
 use super::budget::{labels_bytes, values_bytes};
 use super::evaluate::{Evaluation, same_labels};
 use super::functions;
 use super::labels::Labels;
 use super::plan::{OverRange, RangeSource, Subquery};
 use super::range::{RangeCall, RangeFunction, Samples};
-use super::select::{self, SampleRoom};
+use super::select::{self, Found, SampleRoom};
 use super::steps::Steps;
 use super::value::{Column, Run, is_absent};
+use crate::aggregate::Partial;
 use crate::error::Result;
 use crate::model::{METRIC_NAME_LABEL, Series};
+use crate::query::SeriesRuns;
 use crate::time::{Timestamp, duration_nanos};
 
 /// The function's columns.
@@ -31,11 +34,13 @@ pub(super) fn columns(
         RangeSource::Selector(selection) => {
             let begin = || (SampleRoom::new(&evaluation.budget), Vec::new());
             let looks = (call.reach, call.range);
-            let states = select::fold(evaluation, selection, looks, begin, |state, found| {
+            let bucket = buckets::bucket_of(&call, evaluation.options);
+            let one = |state: &mut (SampleRoom<'_>, Vec<Column>), found: Found<'_, '_, '_>| {
                 let (room, columns) = state;
-                columns.extend(series_column(evaluation, &call, found, room)?);
+                columns.extend(series_column(evaluation, &call, found, (bucket, room))?);
                 Ok(())
-            })?;
+            };
+            let states = select::fold_by(evaluation, selection, looks, bucket, begin, one)?;
             states.into_iter().flat_map(|(_, columns)| columns).collect()
         }
         RangeSource::Subquery(subquery) => subquery_columns(evaluation, &call, subquery, steps)?,
@@ -48,20 +53,43 @@ pub(super) fn columns(
 fn series_column(
     evaluation: &Evaluation<'_>,
     call: &RangeCall,
-    found: select::Found<'_, '_, '_>,
-    room: &mut SampleRoom<'_>,
+    found: Found<'_, '_, '_>,
+    source: (Option<i64>, &mut SampleRoom<'_>),
 ) -> Result<Option<Column>> {
-    let samples = room.take(found.runs)?;
-    if samples.times.is_empty() {
-        return Ok(None);
-    }
-    let labels = || series_labels(found.series, call.function.keeps_name());
-    let fill = |values: &mut Vec<f64>| call.column(samples, &evaluation.budget, values);
+    let series = found.series;
+    let labels = || series_labels(series, call.function.keeps_name());
+    let fill = |values: &mut Vec<f64>| fill(evaluation, call, found.runs, source, values);
     let column = evaluation.column(call.reach.steps.len(), labels, fill)?;
     if column.is_some() && call.function.wants_counter() {
-        evaluation.notes.not_a_counter(found.series.name());
+        evaluation.notes.not_a_counter(series.name());
     }
     Ok(column)
+}
+
+/// Appends the value of every step, from buckets where there are any and they tell all, else from
+/// samples; nothing where there are no samples.
+///
+/// # Errors
+/// Those of reading.
+pub(super) fn fill(
+    evaluation: &Evaluation<'_>,
+    call: &RangeCall,
+    mut runs: SeriesRuns<'_, '_>,
+    (bucket, room): (Option<i64>, &mut SampleRoom<'_>),
+    values: &mut Vec<f64>,
+) -> Result<()> {
+    if bucket.is_some() {
+        let records = runs.buckets()?;
+        let bytes = (records.len() * (size_of::<i64>() + size_of::<Partial>())) as u64;
+        evaluation.budget.reserve(bytes)?;
+        let answered = records.is_empty() || buckets::column(call, &records, values);
+        evaluation.budget.release(bytes);
+        if answered {
+            return Ok(());
+        }
+    }
+    let samples = room.take(runs)?;
+    if samples.times.is_empty() { Ok(()) } else { call.column(samples, &evaluation.budget, values) }
 }
 
 pub(super) fn series_labels(series: &Arc<Series>, named: bool) -> Labels {

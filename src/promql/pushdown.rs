@@ -1,6 +1,7 @@
 //! Aggregations folded while their series are read: series × steps never stand.
 
 use super::aggregate::Groups;
+use super::buckets;
 use super::budget::values_bytes;
 use super::evaluate::Evaluation;
 use super::labels::Labels;
@@ -49,7 +50,11 @@ pub(super) fn aggregate(
         groups: Groups::new(aggregate.op, &aggregate.grouping, steps.len()),
         values: Vec::new(),
     };
-    let shards = select::fold(evaluation, selection, looks, begin, |shard, found| {
+    let bucket = match &source {
+        Source::Latest(..) => None,
+        Source::OverRange(_, call) => buckets::bucket_of(call, evaluation.options),
+    };
+    let one = |shard: &mut Shard<'_>, found: Found<'_, '_, '_>| {
         if shard.values.capacity() == 0 {
             evaluation.budget.reserve(values_bytes(steps.len()))?;
         }
@@ -59,7 +64,8 @@ pub(super) fn aggregate(
         shard.groups.add(&labels, &shard.values);
         let new = (shard.groups.len() - before) as u64;
         evaluation.budget.reserve(new * shard.groups.group_bytes())
-    })?;
+    };
+    let shards = select::fold_by(evaluation, selection, looks, bucket, begin, one)?;
     if let Source::OverRange(_, call) = &source {
         over_range::release_parameters(evaluation, call);
     }
@@ -138,11 +144,8 @@ impl Source<'_> {
                 true
             }
             Self::OverRange(_, call) => {
-                let samples = room.take(found.runs)?;
-                if samples.times.is_empty() {
-                    return Ok(None);
-                }
-                call.column(samples, &evaluation.budget, values)?;
+                let bucket = buckets::bucket_of(call, evaluation.options);
+                over_range::fill(evaluation, call, found.runs, (bucket, room), values)?;
                 call.function.keeps_name()
             }
         };

@@ -1,6 +1,7 @@
 //! Selectors: columns of the latest samples, and the samples of ranges, read in parallel.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::budget::{Budget, labels_bytes, values_bytes};
 use super::evaluate::Evaluation;
@@ -59,15 +60,42 @@ pub(super) fn fold<S: Send>(
     begin: impl Fn() -> S + Sync + Send,
     fold: impl Fn(&mut S, Found<'_, '_, '_>) -> Result<()> + Sync + Send,
 ) -> Result<Vec<S>> {
+    fold_by(evaluation, selection, (reach, length), None, begin, fold)
+}
+
+/// As [`fold`], of series that may be read bucket by bucket.
+///
+/// # Errors
+/// As [`fold`].
+pub(super) fn fold_by<S: Send>(
+    evaluation: &Evaluation<'_>,
+    selection: &Selection,
+    (reach, length): (Reach, i64),
+    bucket: Option<i64>,
+    begin: impl Fn() -> S + Sync + Send,
+    fold: impl Fn(&mut S, Found<'_, '_, '_>) -> Result<()> + Sync + Send,
+) -> Result<Vec<S>> {
+    let begins = reach.first().saturating_sub(length);
     // Open at its start, closed at its end: each a nanosecond later half-open.
-    let start = reach.first().saturating_sub(length).saturating_add(1);
-    let range = TimeRange::new(Timestamp(start), Timestamp(reach.last().saturating_add(1)));
-    if range.is_empty() {
+    let seen = TimeRange::new(
+        Timestamp(begins.saturating_add(1)),
+        Timestamp(reach.last().saturating_add(1)),
+    );
+    if seen.is_empty() {
         return Ok(Vec::new());
     }
+    // The bucket behind the last look tells of a sample at its very end.
+    let range = match bucket {
+        None => seen,
+        Some(nanos) => {
+            TimeRange::new(Timestamp(begins), Timestamp(reach.last().saturating_add(nanos)))
+        }
+    };
+    let bucket = bucket.map(|nanos| Duration::from_nanos(nanos.unsigned_abs()));
     let request = evaluation.budget.request(evaluation.options, range);
     let fold = |state: &mut S, series: &Arc<Series>, runs: SeriesRuns<'_, '_>| {
         evaluation.budget.check()?;
+        let runs = runs.within(seen);
         let runs = if reach.step() > length {
             runs.only(move |first, last| reach.sees(length, (first.0, last.0)))
         } else {
@@ -76,7 +104,7 @@ pub(super) fn fold<S: Send>(
         fold(state, Found { series, runs })
     };
     let (states, evidence) =
-        evaluation.engine.fold_series(&selection.selector, &request, begin, fold)?;
+        evaluation.engine.fold_series(&selection.selector, &request, bucket, begin, fold)?;
     evaluation.notes.read(selection, evidence);
     Ok(states)
 }

@@ -68,13 +68,13 @@ pub fn bucket_records(
 }
 
 /// What must be folded, and so what a record must hold to be read.
-const fn needs(fields: RecordFields) -> Needs {
+pub(super) const fn needs(fields: RecordFields) -> Needs {
     let RecordFields { increase, sketches } = fields;
     Needs { increase, values: sketches, ..Needs::PARTIAL }
 }
 
 /// Turns a walk over one series into records.
-struct Fold<'a> {
+pub(super) struct Fold<'a> {
     windows: &'a Windows,
     fields: RecordFields,
     needs: Needs,
@@ -86,7 +86,7 @@ struct Fold<'a> {
 }
 
 impl<'a> Fold<'a> {
-    fn new(windows: &'a Windows, fields: RecordFields) -> Self {
+    pub(super) fn new(windows: &'a Windows, fields: RecordFields) -> Self {
         let (current, sketch) = (Accumulator::EMPTY, Sketch::default());
         let needs = needs(fields);
         Self { windows, fields, needs, window: 0, current, sketch, out: Records::default() }
@@ -116,7 +116,7 @@ impl<'a> Fold<'a> {
         }
     }
 
-    fn finish(mut self) -> Records {
+    pub(super) fn finish(mut self) -> Records {
         self.close();
         self.out
     }

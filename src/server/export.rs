@@ -111,7 +111,7 @@ fn latest(ask: &Ask, selector: &Selector) -> Result<Vec<Latest>, Failure> {
             }
             Ok(())
         };
-    let (found, _) = ask.app.engine.fold_series(selector, &request, Vec::new, fold)?;
+    let (found, _) = ask.app.engine.fold_series(selector, &request, None, Vec::new, fold)?;
     Ok(found.into_iter().flatten().collect())
 }
 

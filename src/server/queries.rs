@@ -10,7 +10,9 @@ use super::json::{
 };
 use super::output::Output;
 use super::work::Ask;
-use crate::promql::{self, Column, Labels, Outcome, Query, Steps, Value, ValueType, is_absent};
+use crate::promql::{
+    self, Column, Labels, Outcome, Query, Steps, Tiers, Value, ValueType, is_absent,
+};
 use crate::query::Evidence;
 use crate::time::{Timestamp, duration_nanos};
 
@@ -228,6 +230,14 @@ impl Evaluated {
             limits: ask.app.options.limits,
             deadline: Some(ask.deadline()?),
             cancel: ask.cancel.clone(),
+            tiers: match ask.parameters.get("tiers") {
+                "" | "exact" => Tiers::Exact,
+                "near" => Tiers::Near,
+                text => {
+                    let reason = format!("{text:?} is neither \"exact\" nor \"near\"");
+                    return Err(Failure::parameter("tiers", reason));
+                }
+            },
             ..promql::Options::default()
         };
         let began = Instant::now();

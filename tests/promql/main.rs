@@ -15,6 +15,7 @@ mod format;
 mod limits;
 mod properties;
 mod script;
+mod tiers;
 
 /// Aggregations that are folded while their series are read.
 const PUSHED: [&str; 12] = [

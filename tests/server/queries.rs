@@ -207,6 +207,24 @@ fn the_lookback_may_be_asked_for() {
 }
 
 #[test]
+fn sums_may_be_asked_of_tiers() {
+    let served = serve(ServerOptions::default());
+    served.put("up", &[], &[(0, 1.0)]);
+    for (tiers, status) in
+        [("", 200), ("&tiers=exact", 200), ("&tiers=near", 200), ("&tiers=x", 400)]
+    {
+        let path = format!("/api/v1/query?query=sum_over_time(up[1h])&time={NOON}{tiers}");
+        let reply = served.get(&path);
+        assert_eq!(reply.status, status, "{tiers}");
+        let json = reply.json();
+        match status {
+            200 => assert_eq!(json["data"]["result"][0]["value"][1], "1", "{json}"),
+            _ => assert_eq!(json["errorType"], "bad_data", "{json}"),
+        }
+    }
+}
+
+#[test]
 fn stats_tell_what_it_took() {
     let served = serve(ServerOptions::default());
     served.put("up", &[], &[(0, 1.0)]);
