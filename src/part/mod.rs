@@ -24,7 +24,7 @@ mod write;
 use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 pub use self::cache::{CacheLimits, CacheStats, PartCache};
@@ -71,6 +71,8 @@ pub struct Part {
     fields: Mutex<HashMap<u32, RecordFields>>,
     /// The last sample of each series, by position: gathered when many are asked for.
     latest: OnceLock<Vec<Option<Latest>>>,
+    /// Series whose last samples were asked for so far.
+    looked_up: AtomicUsize,
     /// Held while the store is opened.
     opening: Mutex<()>,
     retired: AtomicBool,
@@ -132,6 +134,7 @@ impl Part {
             slots: meta.segments.iter().map(|_| Arc::default()).collect(),
             fields: Mutex::default(),
             latest: OnceLock::new(),
+            looked_up: AtomicUsize::new(0),
             opening: Mutex::new(()),
             retired: AtomicBool::new(false),
             meta,
@@ -333,9 +336,11 @@ impl ChunkSource for Part {
     }
 
     fn latest(&self, series: &[SeriesId], out: &mut Vec<Option<Latest>>) -> Result<()> {
-        // Fewer are looked up without reading the segments of the others.
-        let all = series.len() >= self.ids.len() / MOST_IN;
-        let all = if all { Some(self.all_latest()?) } else { None };
+        // A few are looked up without reading the segments of the others; who asks for many does so
+        // by and by.
+        let looked_up = self.looked_up.fetch_add(series.len(), Ordering::Relaxed);
+        let many = looked_up.saturating_add(series.len()) >= self.ids.len() / MOST_IN;
+        let all = if many { Some(self.all_latest()?) } else { None };
         let mut hint = 0;
         for &one in series {
             let position = self.position_near(one, hint);

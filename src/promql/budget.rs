@@ -7,8 +7,8 @@ use super::Options;
 use super::labels::Labels;
 use super::value::{Column, Run, Value};
 use crate::error::{Error, Result};
-use crate::query::{CancelToken, SampleRequest};
-use crate::time::{Clock, SystemClock, TimeRange};
+use crate::query::{self, CancelToken, SampleRequest};
+use crate::time::TimeRange;
 
 /// Values folded between two looks at the clock: well below 10 ms of work.
 pub(super) const VALUES_PER_CHECK: usize = 1 << 16;
@@ -40,16 +40,7 @@ impl Budget {
     /// # Errors
     /// [`Error::Cancelled`], [`Error::Deadline`].
     pub(super) fn check(&self) -> Result<()> {
-        if self.cancel.is_cancelled() {
-            return Err(Error::Cancelled);
-        }
-        let Some(deadline) = self.deadline else { return Ok(()) };
-        let now = Instant::now();
-        if now < deadline {
-            return Ok(());
-        }
-        let late = now.duration_since(deadline);
-        Err(Error::Deadline { deadline: SystemClock.now().saturating_sub(late) })
+        query::check(self.deadline, &self.cancel)
     }
 
     /// Counts memory before it is allocated.

@@ -99,12 +99,14 @@ fn in_braces(labels: &Labels) -> String {
 /// Whether any column has a value, a step.
 fn presence<'a>(columns: impl IntoIterator<Item = &'a Column>, steps: usize) -> Vec<bool> {
     let mut there = vec![false; steps];
-    for column in columns {
-        for (there, value) in there.iter_mut().zip(&column.values) {
-            *there |= !is_absent(*value);
-        }
-    }
+    columns.into_iter().for_each(|column| add_presence(column, &mut there));
     there
+}
+
+fn add_presence(column: &Column, there: &mut [bool]) {
+    for (there, value) in there.iter_mut().zip(&column.values) {
+        *there |= !is_absent(*value);
+    }
 }
 
 fn groups(many: Vec<Column>, one: Vec<Column>, matching: &Matching) -> Vec<(Labels, Group)> {
@@ -320,10 +322,7 @@ pub(super) fn set(
     for column in &judges {
         check()?;
         let signature = matching.signature(&column.labels);
-        let there = there.entry(signature).or_insert_with(|| vec![false; steps]);
-        for (there, value) in there.iter_mut().zip(&column.values) {
-            *there |= !is_absent(*value);
-        }
+        add_presence(column, there.entry(signature).or_insert_with(|| vec![false; steps]));
     }
     drop(judges);
     let wanted = op == SetOp::And;

@@ -16,6 +16,7 @@ mod confine;
 mod distribution;
 mod evaluate;
 mod functions;
+mod kahan;
 mod labels;
 mod matching;
 mod notes;

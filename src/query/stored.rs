@@ -22,6 +22,8 @@ pub(crate) struct RecordReader<'a> {
     bytes: u64,
     /// How many it read so far.
     pub(crate) records_read: u64,
+    /// How often it looked for some.
+    pub(crate) reads: u64,
 }
 
 /// One record.
@@ -44,6 +46,7 @@ impl<'a> RecordReader<'a> {
             order: Vec::new(),
             bytes: 0,
             records_read: 0,
+            reads: 0,
         }
     }
 
@@ -76,6 +79,7 @@ impl<'a> RecordReader<'a> {
             }
         }
         self.records_read += self.read.len() as u64;
+        self.reads += 1;
         self.account()?;
         let starts = &self.read.starts;
         self.order.clear();

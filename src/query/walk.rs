@@ -108,11 +108,12 @@ impl<'a> Walker<'a> {
         self
     }
 
-    /// What it read so far, in samples; a record, or the statistics of a chunk, is as many as it
-    /// takes the time of.
+    /// What it did so far, in samples: looking for records, reading one or the statistics of a chunk
+    /// are as many as they take the time of.
     pub(crate) fn work(&self) -> u64 {
         let ChunkTally { from_statistics, samples, .. } = &self.reader.tally;
-        samples + 32 * (from_statistics + self.records.records_read)
+        let RecordReader { reads, records_read, .. } = &self.records;
+        samples + 32 * (from_statistics + records_read) + 1024 * reads
     }
 
     /// Hands what the series holds to `sink`.

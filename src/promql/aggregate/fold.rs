@@ -1,6 +1,7 @@
 //! What a group keeps of the values it has seen, step by step.
 
 use super::AggregateOp;
+use crate::promql::kahan::compensated;
 use crate::promql::value::{ABSENT, is_absent};
 
 /// The state of one group: a few numbers a step.
@@ -16,14 +17,6 @@ pub(super) enum Fold {
     Avg { count: Vec<f64>, sum: Vec<f64>, rest: Vec<f64>, is_mean: Vec<bool> },
     /// After Welford: the mean, and the sum of squares of distances from it.
     Variance { count: Vec<f64>, mean: Vec<f64>, squares: Vec<f64>, is_root: bool },
-}
-
-/// Adds `value` to a sum after Kahan and Neumaier, whose errors so far are `rest`.
-#[inline]
-fn compensated(value: f64, sum: f64, rest: f64) -> (f64, f64) {
-    let next = sum + value;
-    let error = if sum.abs() >= value.abs() { (sum - next) + value } else { (value - next) + sum };
-    (next, if next.is_infinite() { 0.0 } else { rest + error })
 }
 
 /// Adds a value to what is a sum or already a mean; `count` includes it.

@@ -3,10 +3,10 @@
 use std::collections::VecDeque;
 
 use super::RangeFunction;
-use super::kahan::Kahan;
 use super::windows::{Window, Windows, seconds};
 use crate::error::Result;
 use crate::promql::aggregate::quantile_of;
+use crate::promql::kahan::Kahan;
 use crate::promql::value::ABSENT;
 
 /// The functions that look at each window by itself.

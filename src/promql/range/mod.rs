@@ -11,7 +11,6 @@
 mod aggregates;
 mod counters;
 mod function;
-mod kahan;
 mod regression;
 mod windows;
 

@@ -1,9 +1,9 @@
 //! Functions of values against time: the least squares' line, and smoothing.
 
-use super::kahan::Kahan;
 use super::windows::{Window, Windows};
 use super::{RangeCall, out_of_bounds};
 use crate::error::Result;
+use crate::promql::kahan::Kahan;
 use crate::promql::value::ABSENT;
 
 /// `deriv`: the line's slope per second.

@@ -1,5 +1,13 @@
 //! Sums whose rounding errors are kept aside, as Prometheus' `kahansum`.
 
+/// Adds `value` to a sum after Kahan and Neumaier, whose errors so far are `rest`.
+#[inline]
+pub(super) fn compensated(value: f64, sum: f64, rest: f64) -> (f64, f64) {
+    let next = sum + value;
+    let error = if sum.abs() >= value.abs() { (sum - next) + value } else { (value - next) + sum };
+    (next, if next.is_infinite() { 0.0 } else { rest + error })
+}
+
 /// A sum after Kahan and Neumaier.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Kahan {
@@ -10,15 +18,7 @@ pub(super) struct Kahan {
 impl Kahan {
     #[inline]
     pub(super) fn add(&mut self, value: f64) {
-        let sum = self.sum + value;
-        if sum.is_infinite() {
-            self.rest = 0.0;
-        } else if self.sum.abs() >= value.abs() {
-            self.rest += (self.sum - sum) + value;
-        } else {
-            self.rest += (value - sum) + self.sum;
-        }
-        self.sum = sum;
+        (self.sum, self.rest) = compensated(value, self.sum, self.rest);
     }
 
     /// The sum with what was kept aside.
