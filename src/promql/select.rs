@@ -12,7 +12,7 @@ use super::value::{ABSENT, Column, Run};
 use crate::error::Result;
 use crate::model::{Series, is_stale};
 use crate::query::SeriesRuns;
-use crate::time::{TimeRange, Timestamp};
+use crate::time::{Tier, TimeRange, Timestamp};
 
 /// What an instant selector takes of the latest sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,11 +84,12 @@ pub(super) fn fold_by<S: Send>(
     if seen.is_empty() {
         return Ok(Vec::new());
     }
-    // The bucket behind the last look tells of a sample at its very end.
+    // The bucket behind the last look tells of a sample at its very end; a day of it does.
     let range = match bucket {
         None => seen,
         Some(nanos) => {
-            TimeRange::new(Timestamp(begins), Timestamp(reach.last().saturating_add(nanos)))
+            let behind = nanos.min(Tier::DAY.nanos());
+            TimeRange::new(Timestamp(begins), Timestamp(reach.last().saturating_add(behind)))
         }
     };
     let bucket = bucket.map(|nanos| Duration::from_nanos(nanos.unsigned_abs()));

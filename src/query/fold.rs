@@ -106,7 +106,7 @@ impl Row {
         for (window, other) in self.windows.iter_mut().zip(&next.windows) {
             window.pool(other, self.needs);
         }
-        self.kept.append(&next.kept);
+        self.kept.pool(next.kept);
         if self.sketches.is_empty() {
             self.sketches = next.sketches;
         } else {
@@ -148,7 +148,7 @@ impl Row {
         }
         let length = self.windows.len();
         let block = length.div_ceil(QUANTILE_TASKS).max(1);
-        let values = self.kept.values().len() as u64;
+        let values = self.kept.len() as u64;
         let sorted = self.kept.by_window(length, meter)?;
         let blocks: Vec<Finished> = resources.deal(
             length.div_ceil(block),

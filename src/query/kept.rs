@@ -9,6 +9,8 @@ pub(super) struct Kept {
     values: Vec<f64>,
     /// The window of each.
     windows: Vec<u32>,
+    /// What others kept of the same group: moved, since copies would take memory twice.
+    pooled: Vec<Self>,
 }
 
 impl Kept {
@@ -31,13 +33,18 @@ impl Kept {
     }
 
     /// Adds what another kept.
-    pub(super) fn append(&mut self, other: &Self) {
-        self.values.extend_from_slice(&other.values);
-        self.windows.extend_from_slice(&other.windows);
+    pub(super) fn pool(&mut self, mut other: Self) {
+        self.pooled.append(&mut other.pooled);
+        self.pooled.push(other);
     }
 
-    pub(super) fn values(&self) -> &[f64] {
-        &self.values
+    /// How many values there are.
+    pub(super) fn len(&self) -> usize {
+        self.pieces().map(|piece| piece.values.len()).sum()
+    }
+
+    fn pieces(&self) -> impl Iterator<Item = &Self> {
+        std::iter::once(self).chain(&self.pooled)
     }
 
     /// The values in order of their windows, of which there are so many: counted, then placed.
@@ -50,16 +57,19 @@ impl Kept {
         meter: &'a Meter<'a>,
     ) -> Result<ByWindow<'a>> {
         let mut sorted = ByWindow { values: Vec::new(), ends: Vec::new(), meter, bytes: 0 };
-        if self.values.is_empty() {
+        let count = self.len();
+        if count == 0 {
             return Ok(sorted);
         }
-        let bytes = (self.values.len() * size_of::<f64>() + windows * size_of::<usize>()) as u64;
+        let bytes = (count * size_of::<f64>() + windows * size_of::<usize>()) as u64;
         meter.reserve(bytes)?;
         sorted.bytes = bytes;
         sorted.ends.resize(windows, 0);
-        for &window in &self.windows {
-            if let Some(end) = sorted.ends.get_mut(window as usize) {
-                *end += 1;
+        for piece in self.pieces() {
+            for &window in &piece.windows {
+                if let Some(end) = sorted.ends.get_mut(window as usize) {
+                    *end += 1;
+                }
             }
         }
         // From counts to starts, which become ends as the values come.
@@ -67,13 +77,15 @@ impl Kept {
         for end in &mut sorted.ends {
             start += std::mem::replace(end, start);
         }
-        sorted.values.resize(self.values.len(), 0.0);
-        for (&value, &window) in self.values.iter().zip(&self.windows) {
-            let Some(end) = sorted.ends.get_mut(window as usize) else { continue };
-            if let Some(place) = sorted.values.get_mut(*end) {
-                *place = value;
+        sorted.values.resize(count, 0.0);
+        for piece in self.pieces() {
+            for (&value, &window) in piece.values.iter().zip(&piece.windows) {
+                let Some(end) = sorted.ends.get_mut(window as usize) else { continue };
+                if let Some(place) = sorted.values.get_mut(*end) {
+                    *place = value;
+                }
+                *end += 1;
             }
-            *end += 1;
         }
         Ok(sorted)
     }

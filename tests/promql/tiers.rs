@@ -165,3 +165,18 @@ fn history_outlives_its_samples() {
     let found = ask(&brief, "avg_over_time(m[3h])", steps, Tiers::Exact);
     assert!(found.warnings.iter().any(|warning| warning.contains("are gone")), "{found:?}");
 }
+
+#[test]
+fn one_look_takes_long_buckets() {
+    let ((tiered, _one), (plain, _other)) =
+        (store(tiers(), Keep::FOREVER), store(Vec::new(), Keep::FOREVER));
+    for text in
+        ["count_over_time(m[2d])", "last_over_time(m[40h])", "min_over_time(m[1d] offset 1h)"]
+    {
+        let at = Steps::at(Timestamp(START + 2 * DAY));
+        let (found, wanted) =
+            (ask(&tiered, text, at, Tiers::Exact), ask(&plain, text, at, Tiers::Exact));
+        assert!(same(&found, &wanted, 0.0) && records(&found) > 0, "{text}");
+        assert!(records(&found) < 1000, "{text}: no more is read than is asked for");
+    }
+}
