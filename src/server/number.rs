@@ -26,14 +26,38 @@ pub(super) fn push_value(out: &mut Vec<u8>, value: f64) {
     }
 }
 
+/// Of two forms that are as short and as near, the one that ends even, as Go does (and not the
+/// standard library, whose forms are as short).
 fn push_fraction(out: &mut Vec<u8>, value: f64) {
     let mut buffer = zmij::Buffer::new();
-    let shortest = buffer.format_finite(value).as_bytes();
-    if shortest.contains(&b'e') {
-        // The standard library's form is the same without an exponent, and slower.
-        let _ = write!(out, "{value}");
-    } else {
-        out.extend_from_slice(shortest.strip_suffix(b".0").unwrap_or(shortest));
+    let shortest = buffer.format_finite(value);
+    match shortest.split_once('e') {
+        Some((digits, exponent)) => push_plain(out, digits, exponent.parse().unwrap_or(0)),
+        None => {
+            out.extend_from_slice(shortest.strip_suffix(".0").unwrap_or(shortest).as_bytes());
+        }
+    }
+}
+
+/// `digits × 10^exponent` without an exponent: one digit before the point, if there is any.
+fn push_plain(out: &mut Vec<u8>, digits: &str, exponent: i32) {
+    let (sign, digits) = digits.strip_prefix('-').map_or(("", digits), |rest| ("-", rest));
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let fraction = if fraction == "0" { "" } else { fraction };
+    let digits = || whole.bytes().chain(fraction.bytes());
+    let zeros = |count: i32| std::iter::repeat_n(b'0', usize::try_from(count).unwrap_or(0));
+    let (whole, count) = (whole.len() as i32 + exponent, (whole.len() + fraction.len()) as i32);
+    out.extend_from_slice(sign.as_bytes());
+    if whole <= 0 {
+        out.extend_from_slice(b"0.");
+        out.extend(zeros(-whole).chain(digits()));
+        return;
+    }
+    let before = usize::try_from(whole).unwrap_or(0);
+    out.extend(digits().take(before).chain(zeros(whole - count)));
+    if whole < count {
+        out.push(b'.');
+        out.extend(digits().skip(before));
     }
 }
 
@@ -94,6 +118,10 @@ mod tests {
             (f64::NEG_INFINITY, "-Inf"),
             (0.30000000000000004, "0.30000000000000004"),
             (123456.789, "123456.789"),
+            // Exactly between 62 and 63.
+            (203_884_600_878_737.625, "203884600878737.62"),
+            (-1.5e16, "-15000000000000000"),
+            (1.234_567_890_123_456_8e16, "12345678901234568"),
         ] {
             assert_eq!(value(number), text, "{number:e}");
         }
@@ -115,11 +143,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_value_is_the_standard_form_and_reads_back(bits in any::<u64>()) {
+        fn any_value_is_as_short_as_the_standard_form_and_reads_back(bits in any::<u64>()) {
             let number = f64::from_bits(bits);
             prop_assume!(number.is_finite());
             let text = value(number);
-            prop_assert_eq!(&text, &number.to_string());
+            prop_assert_eq!(text.len(), number.to_string().len());
+            prop_assert!(!text.contains('e'));
             prop_assert_eq!(text.parse::<f64>().unwrap().to_bits(), number.to_bits());
         }
 
