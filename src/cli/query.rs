@@ -92,14 +92,15 @@ pub(super) struct Query {
 
 impl Query {
     pub(super) fn run(self, screen: &mut Screen) -> Result<(), Failure> {
+        let began = Instant::now();
+        if let Some(expression) = &self.promql {
+            let engine = open_to_read(&self.store.db)?;
+            return self.question(expression).run(&engine, began.elapsed(), screen);
+        }
         let text = self.selector.as_deref().unwrap_or_default();
         let selector = Selector::parse(text)?;
-        let began = Instant::now();
         let engine = open_to_read(&self.store.db)?;
         let opened = began.elapsed();
-        if let Some(expression) = &self.promql {
-            return self.question(expression).run(&engine, opened, screen);
-        }
         let Some(range) = self.between.resolve(&engine)? else {
             return self.nothing(screen);
         };

@@ -148,3 +148,19 @@ fn a_store_of_constants_is_whole() {
     run::fed(&["import", "--db", db, "--format", "csv", "-"], text.as_bytes()).success();
     assert_eq!(json(&["verify", "--db", db, "--json"])["whole"], true);
 }
+
+#[test]
+fn an_expression_is_asked_in_place_of_a_selector() {
+    let dir = tempdir().unwrap();
+    let db = dir.path().join("db");
+    let db = db.to_str().unwrap();
+    json(&["import", "--db", db, "--json", CAPTURE]);
+    let query = ["query", "--db", db, "--promql", "max_over_time(node_load1[5m])"];
+    let at = ["--at", "2026-11-23T09:25:00Z", "--json"];
+    let answer = json(&[&query[..], &at].concat());
+    assert_eq!(answer["series"][0]["values"], serde_json::json!([9.26]), "{answer}");
+    let shown = icecore(&[&query[..], &["--near", "--explain"]].concat()).success();
+    assert!(shown.contains("Max over") || shown.contains("max_over_time"), "{shown}");
+    let wrong = icecore(&["query", "--db", db, "--promql", "1 +"]);
+    assert_ne!(wrong.code, 0, "{wrong:?}");
+}
