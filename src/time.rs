@@ -235,6 +235,14 @@ impl Clock for SimulatedClock {
     }
 }
 
+/// The longest length that divides both; that of 0 and another is the other.
+pub(crate) fn greatest_common_divisor(mut a: u64, mut b: u64) -> u64 {
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,5 +1,7 @@
 //! Exact quantiles.
 
+use crate::model::{ordered, unordered};
+
 /// The quantile `0 <= q <= 1` of the values, which it reorders: linear between the two nearest
 /// order statistics, as Prometheus' `quantile_over_time` (rank `q · (n - 1)`). Unlike there,
 /// NaNs are passed over, so that 0 and 1 are `min` and `max`; NaN where nothing else is left.
@@ -36,17 +38,12 @@ pub fn quantile(q: f64, values: &mut Vec<f64>) -> f64 {
 fn largest<const K: usize>(values: &[f64]) -> [f64; K] {
     let mut top = [i64::MIN; K];
     for &value in values {
-        let mut rest = ordered(value.to_bits() as i64);
+        let mut rest = ordered(value);
         for held in &mut top {
             (*held, rest) = ((*held).max(rest), (*held).min(rest));
         }
     }
-    top.map(|bits| f64::from_bits(ordered(bits) as u64))
-}
-
-/// Bits of doubles as integers in the order of [`f64::total_cmp`], and back.
-const fn ordered(bits: i64) -> i64 {
-    bits ^ ((bits >> 63) as u64 >> 1) as i64
+    top.map(unordered)
 }
 
 /// The last, and the one before it where there is one.

@@ -14,6 +14,7 @@ pub use label::{LABEL_PAIRS_MAX, METRIC_NAME_LABEL, NAME_BYTES_MAX, VALUE_BYTES_
 pub(crate) use label::{check_name, check_value};
 pub use matcher::{MatchOp, Matcher, PATTERN_BYTES_MAX};
 pub use sample::{STALE_MARKER_BITS, Sample, is_stale};
+pub(crate) use sample::{ordered, unordered};
 pub use selector::{MATCHERS_MAX, Selector};
 pub use series::{Metadata, MetricKind, Series, SeriesId};
 pub use text::SELECTOR_BYTES_MAX;

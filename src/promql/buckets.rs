@@ -6,39 +6,37 @@
 //! the caller says so ([`Tiers::Near`]), sums are taken as records hold them, whose additions were
 //! in another order.
 
+use super::Tiers;
+use super::plan::Reach;
 use super::range::{RangeCall, RangeFunction};
 use super::value::ABSENT;
-use super::{Options, Tiers};
 use crate::aggregate::Partial;
 use crate::segment::Records;
-use crate::time::Tier;
+use crate::time::{Tier, greatest_common_divisor};
 
 /// Windows that are made of shorter buckets are read sample by sample: buckets hold hardly fewer.
 const BUCKET_MIN: i64 = 5 * Tier::MINUTE.nanos();
 
 /// The length of the buckets that make up all windows of a call, where it can be answered from
 /// some: the longest that divides both the range and the step.
-pub(super) fn bucket_of(call: &RangeCall, options: &Options) -> Option<i64> {
+pub(super) fn bucket_of(
+    function: RangeFunction,
+    (range, reach): (i64, Reach),
+    tiers: Tiers,
+) -> Option<i64> {
     use RangeFunction as F;
-    let answers = match call.function {
+    let answers = match function {
         F::Count | F::Last | F::Max | F::Min | F::Present => true,
-        F::Avg | F::Sum => options.tiers == Tiers::Near,
+        F::Avg | F::Sum => tiers == Tiers::Near,
         _ => false,
     };
-    let (step, range) = (call.reach.step(), call.range);
+    let step = reach.step();
     let minutes = |nanos: i64| nanos % Tier::MINUTE.nanos() == 0;
-    let aligned = minutes(call.reach.first()) && minutes(range) && minutes(step);
+    let aligned = minutes(reach.first()) && minutes(range) && minutes(step);
     // Between windows that leave time out, buckets of that time would be read for nothing.
     let gapless = step <= range;
-    let bucket = greatest_common_divisor(range, step);
+    let bucket = greatest_common_divisor(range.unsigned_abs(), step.unsigned_abs()) as i64;
     (answers && aligned && gapless && bucket >= BUCKET_MIN).then_some(bucket)
-}
-
-fn greatest_common_divisor(mut a: i64, mut b: i64) -> i64 {
-    while b != 0 {
-        (a, b) = (b, a % b);
-    }
-    a
 }
 
 /// Appends the value of every step, or tells that buckets leave one open; then nothing was

@@ -34,13 +34,12 @@ pub(super) fn columns(
         RangeSource::Selector(selection) => {
             let begin = || (SampleRoom::new(&evaluation.budget), Vec::new());
             let looks = (call.reach, call.range);
-            let bucket = buckets::bucket_of(&call, evaluation.options);
             let one = |state: &mut (SampleRoom<'_>, Vec<Column>), found: Found<'_, '_, '_>| {
                 let (room, columns) = state;
-                columns.extend(series_column(evaluation, &call, found, (bucket, room))?);
+                columns.extend(series_column(evaluation, &call, found, room)?);
                 Ok(())
             };
-            let states = select::fold_by(evaluation, selection, looks, bucket, begin, one)?;
+            let states = select::fold_by(evaluation, selection, looks, call.bucket, begin, one)?;
             states.into_iter().flat_map(|(_, columns)| columns).collect()
         }
         RangeSource::Subquery(subquery) => subquery_columns(evaluation, &call, subquery, steps)?,
@@ -54,11 +53,11 @@ fn series_column(
     evaluation: &Evaluation<'_>,
     call: &RangeCall,
     found: Found<'_, '_, '_>,
-    source: (Option<i64>, &mut SampleRoom<'_>),
+    room: &mut SampleRoom<'_>,
 ) -> Result<Option<Column>> {
     let series = found.series;
     let labels = || series_labels(series, call.function.keeps_name());
-    let fill = |values: &mut Vec<f64>| fill(evaluation, call, found.runs, source, values);
+    let fill = |values: &mut Vec<f64>| fill(evaluation, call, found.runs, room, values);
     let column = evaluation.column(call.reach.steps.len(), labels, fill)?;
     if column.is_some() && call.function.wants_counter() {
         evaluation.notes.not_a_counter(series.name());
@@ -75,10 +74,10 @@ pub(super) fn fill(
     evaluation: &Evaluation<'_>,
     call: &RangeCall,
     mut runs: SeriesRuns<'_, '_>,
-    (bucket, room): (Option<i64>, &mut SampleRoom<'_>),
+    room: &mut SampleRoom<'_>,
     values: &mut Vec<f64>,
 ) -> Result<()> {
-    if bucket.is_some() {
+    if call.bucket.is_some() {
         let records = runs.buckets()?;
         let bytes = (records.len() * (size_of::<i64>() + size_of::<Partial>())) as u64;
         evaluation.budget.reserve(bytes)?;
@@ -116,8 +115,15 @@ pub(super) fn prepare(
         RangeSource::Selector(selection) => selection.moment,
         RangeSource::Subquery(subquery) => subquery.moment,
     };
+    let (function, range) = (over.function, over.ranged.range);
     let reach = moment.reach(steps, evaluation.query);
-    Ok(RangeCall { function: over.function, range: over.ranged.range, reach, parameters })
+    let bucket = match &over.ranged.source {
+        RangeSource::Selector(_) => {
+            buckets::bucket_of(function, (range, reach), evaluation.options.tiers)
+        }
+        RangeSource::Subquery(_) => None,
+    };
+    Ok(RangeCall { function, range, reach, parameters, bucket })
 }
 
 /// Gives back what the parameters held.

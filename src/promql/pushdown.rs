@@ -1,7 +1,6 @@
 //! Aggregations folded while their series are read: series × steps never stand.
 
 use super::aggregate::Groups;
-use super::buckets;
 use super::budget::values_bytes;
 use super::evaluate::Evaluation;
 use super::labels::Labels;
@@ -52,7 +51,7 @@ pub(super) fn aggregate(
     };
     let bucket = match &source {
         Source::Latest(..) => None,
-        Source::OverRange(_, call) => buckets::bucket_of(call, evaluation.options),
+        Source::OverRange(_, call) => call.bucket,
     };
     let one = |shard: &mut Shard<'_>, found: Found<'_, '_, '_>| {
         if shard.values.capacity() == 0 {
@@ -144,8 +143,7 @@ impl Source<'_> {
                 true
             }
             Self::OverRange(_, call) => {
-                let bucket = buckets::bucket_of(call, evaluation.options);
-                over_range::fill(evaluation, call, found.runs, (bucket, room), values)?;
+                over_range::fill(evaluation, call, found.runs, room, values)?;
                 call.function.keeps_name()
             }
         };

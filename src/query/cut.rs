@@ -38,12 +38,8 @@ impl Cut {
         let range = windows.range();
         let at = timestamps.partition_point(|&time| time < range.start.0);
         let stop = timestamps.partition_point(|&time| time < range.end.0);
-        let Some(inside @ [first, .., last]) = timestamps.get(at..stop) else {
-            let one = timestamps.get(at..stop).and_then(<[i64]>::first);
-            let window = one.and_then(|&time| windows.index(Timestamp(time)));
-            self.rows.extend(window.map(|window| WindowRows { window, rows: at..stop }));
-            return;
-        };
+        let inside = timestamps.get(at..stop).unwrap_or_default();
+        let (Some(first), Some(last)) = (inside.first(), inside.last()) else { return };
         if let Some(window) = windows.holding(Timestamp(*first), Timestamp(*last)) {
             self.rows.push(WindowRows { window, rows: at..stop });
             return;

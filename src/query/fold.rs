@@ -7,7 +7,6 @@ use super::evidence::Covered;
 use super::kept::{ByWindow, Kept};
 use super::meter::Meter;
 use super::resources::Resources;
-use super::scan::Decoded;
 use super::stored::sketch_bytes;
 use super::walk::Sink;
 use super::windows::Windows;
@@ -318,16 +317,11 @@ impl Sink for SeriesFold<'_> {
         }
     }
 
-    fn run(&mut self, run: &Decoded<'_>) {
+    fn numbered(&mut self, numbers: &[u32], timestamps: &[i64], values: &[f64]) -> bool {
         let needs = self.row.needs;
-        let (numbers, timestamps, values) = run.numbered();
         // Of a number that is none, each window has to say whether it is a stale marker.
-        let numbered = !numbers.is_empty() && !needs.ordered() && !lanes::sum(values).is_nan();
-        if !numbered {
-            for (window, timestamps, values) in run.windows() {
-                self.samples(window, timestamps, values);
-            }
-            return;
+        if numbers.is_empty() || needs.ordered() || lanes::sum(values).is_nan() {
+            return false;
         }
         for (&window, &value) in numbers.iter().zip(values) {
             if let Some(pooled) = self.row.windows.get_mut(window as usize) {
@@ -338,6 +332,7 @@ impl Sink for SeriesFold<'_> {
             self.row.kept.add_numbered(numbers, values);
         }
         self.reach_numbered(numbers, timestamps);
+        true
     }
 
     fn partial(&mut self, window: usize, partial: &Partial, sketch: Option<&Sketch>) -> Result<()> {

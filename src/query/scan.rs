@@ -230,18 +230,18 @@ impl<'a> Reader<'a> {
     /// Decodes a run of overlapping chunks, or a single chunk, and keeps what lies in `range`.
     pub(crate) fn read(&mut self, run: &[Located], range: TimeRange) -> Result<Decoded<'_>> {
         self.meter.check()?;
-        let cut = (range != self.windows.range()).then_some(range);
+        let within = (range != self.windows.range()).then_some(range);
         if let [single] = run
             && !single.masked
         {
             let (column, values) = self.read_chunk(single)?;
-            let CutColumn { timestamps, cut: windows } = column;
-            return Ok(Decoded::new((timestamps, values, windows), cut));
+            let CutColumn { timestamps, cut } = column;
+            return Ok(Decoded::new((timestamps, values, cut), within));
         }
         self.merge(run)?;
         self.merged_cut.split(&self.windows, &self.merged.timestamps);
         let Columns { timestamps, values } = &self.merged;
-        Ok(Decoded::new((timestamps, values, &self.merged_cut), cut))
+        Ok(Decoded::new((timestamps, values, &self.merged_cut), within))
     }
 
     /// The chunk's timestamps, deleted ones too.

@@ -11,7 +11,7 @@ use super::evidence::{ChunkTally, Ledger, Tally};
 use super::inputs::{Inputs, Masked};
 use super::meter::Meter;
 use super::plan::{Planner, SeriesPlan, Stretch, TierChoice};
-use super::scan::{Decoded, Located, Reader, runs};
+use super::scan::{Located, Reader, runs};
 use super::stored::{RecordReader, Stored};
 use super::threshold::Threshold;
 use super::windows::Windows;
@@ -38,11 +38,10 @@ pub(crate) trait Sink {
     /// Samples of one window: timestamps and values of equal length.
     fn samples(&mut self, window: usize, timestamps: &[i64], values: &[f64]);
 
-    /// Samples of one window after another.
-    fn run(&mut self, run: &Decoded<'_>) {
-        for (window, timestamps, values) in run.windows() {
-            self.samples(window, timestamps, values);
-        }
+    /// Samples of windows that hold few: the window of each, ascending, its time and its value.
+    /// Whether they were taken in; else they come [window by window](Self::samples).
+    fn numbered(&mut self, _windows: &[u32], _timestamps: &[i64], _values: &[f64]) -> bool {
+        false
     }
 
     /// A record, or the statistics of a chunk; with the record's sketch if it has one.
@@ -205,7 +204,13 @@ impl<'a> Walker<'a> {
             {
                 sink.partial(window, &partial, None)?;
             } else {
-                sink.run(&self.reader.read(run, range)?);
+                let run = self.reader.read(run, range)?;
+                let (numbers, timestamps, values) = run.numbered();
+                if !sink.numbered(numbers, timestamps, values) {
+                    for (window, timestamps, values) in run.windows() {
+                        sink.samples(window, timestamps, values);
+                    }
+                }
             }
         }
         let spans = self.located.iter().map(|Located { chunk, .. }| (chunk.first.0, chunk.last.0));

@@ -24,6 +24,7 @@ use order::Residuals;
 
 use super::bytes::{Reader, write_signed, write_varint};
 use crate::error::DecodeError;
+use crate::time::greatest_common_divisor;
 
 pub(crate) use order::Order;
 
@@ -148,13 +149,6 @@ impl Scaled {
         }
         Self { minimum, first, divisor, values }
     }
-}
-
-fn greatest_common_divisor(mut a: u64, mut b: u64) -> u64 {
-    while b != 0 {
-        (a, b) = (b, a % b);
-    }
-    a
 }
 
 fn encode_residuals(scaled: &Scaled, residuals: &Residuals) -> Encoded {

@@ -30,10 +30,9 @@ use std::cell::RefCell;
 use self::row::{Guess, Row, Scale};
 use super::bytes::Reader;
 use super::integers::{self, Order, check_count};
-use super::values::bits::{ordered, unordered};
 use crate::aggregate::Partial;
 use crate::error::DecodeError;
-use crate::model::Sample;
+use crate::model::{Sample, ordered, unordered};
 use crate::time::Timestamp;
 
 /// When the first and the last samples of buckets stood: two lists of one length, ascending. A

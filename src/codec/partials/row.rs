@@ -1,9 +1,9 @@
 //! Buckets as integers of one scale, and what is expected of one before its sum is known.
 
 use crate::aggregate::Partial;
-use crate::codec::values::bits::{ordered, unordered};
 use crate::codec::values::decimal::{POWERS, round, scaled};
 use crate::error::DecodeError;
+use crate::model::{ordered, unordered};
 
 /// The integers that values stand as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,12 +6,12 @@
 //! e u8 · stage of the corrections u8 · length of the corrections varint · corrections · integers
 //! ```
 
-use super::bits::{ordered, unordered};
 use super::decimal::{POWERS, append_quotients, read_power, round};
 use super::{DECODED, INTEGERS, Source, Trial};
 use crate::codec::bytes::{Reader, write_varint};
 use crate::codec::integers::{self, Order, Stage};
 use crate::error::DecodeError;
+use crate::model::{ordered, unordered};
 
 /// Values looked at before the whole column is tried.
 const PROBES: usize = 64;

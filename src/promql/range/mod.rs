@@ -31,6 +31,8 @@ pub(super) struct RangeCall {
     pub(super) reach: Reach,
     /// For each parameter its value at every step.
     pub(super) parameters: Vec<Vec<f64>>,
+    /// The length of the buckets that it may be answered from, nanoseconds.
+    pub(super) bucket: Option<i64>,
 }
 
 impl RangeCall {
