@@ -20,7 +20,7 @@ use crate::time::{Tier, TimeRange, Timestamp};
 
 /// A record takes about as long to read as so many samples: where its bucket holds fewer, raw is
 /// read as long as it is whole.
-const RECORD_SAMPLES: f64 = 32.0;
+const RECORD_SAMPLES: f64 = 8.0;
 
 /// Which tiers a query may read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

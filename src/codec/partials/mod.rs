@@ -23,16 +23,15 @@
 //! from the last sample of a bucket to the first of the next one it is a step, most often, and a
 //! bucket holds as many as there are steps from its first to its last.
 
+mod decode;
 mod row;
 
-use std::cell::RefCell;
+pub use self::decode::decode;
 
 use self::row::{Guess, Row, Scale};
-use super::bytes::Reader;
 use super::integers::{self, Order, check_count};
 use crate::aggregate::Partial;
-use crate::error::DecodeError;
-use crate::model::{Sample, ordered, unordered};
+use crate::model::{Sample, ordered};
 use crate::time::Timestamp;
 
 /// When the first and the last samples of buckets stood: two lists of one length, ascending. A
@@ -48,18 +47,32 @@ pub struct Times<'a> {
 impl Times<'_> {
     /// How many samples each bucket is expected to hold.
     fn counts(&self) -> impl Iterator<Item = u64> {
-        let mut steps: Vec<u64> = self
-            .lasts
-            .iter()
-            .zip(self.firsts.iter().skip(1))
-            .map(|(&last, &next)| next.wrapping_sub(last) as u64)
-            .collect();
+        self.counts_with(&mut Vec::new())
+    }
+
+    /// As [`counts`](Self::counts); `steps` is scratch.
+    fn counts_with(&self, steps: &mut Vec<u64>) -> impl Iterator<Item = u64> + use<'_> {
+        let ends = self.lasts.iter().zip(self.firsts.iter().skip(1));
+        steps.clear();
+        steps.extend(ends.map(|(&last, &next)| next.wrapping_sub(last) as u64));
         let middle = steps.len() / 2;
         let step = if steps.is_empty() { 0 } else { *steps.select_nth_unstable(middle).1 };
         self.firsts.iter().zip(self.lasts).map(move |(&first, &last)| {
             let span = last.wrapping_sub(first) as u64;
-            span.saturating_add(step / 2).checked_div(step).unwrap_or(0).wrapping_add(1)
+            quotient(span.saturating_add(step / 2), step).wrapping_add(1)
         })
+    }
+}
+
+/// `dividend / divisor`, 0 where the divisor is. Integers below 2^53 are divided as doubles, in a
+/// third of the time, and exactly: a quotient that is no integer is so far from the next one that
+/// it does not round to it.
+#[inline(always)]
+fn quotient(dividend: u64, divisor: u64) -> u64 {
+    if (dividend | divisor) < 1 << 53 && divisor > 0 {
+        (dividend as i64 as f64 / divisor as i64 as f64) as i64 as u64
+    } else {
+        dividend.checked_div(divisor).unwrap_or(0)
     }
 }
 
@@ -131,30 +144,20 @@ pub fn encode(partials: &[Partial], times: Times<'_>, increase: bool, out: &mut 
     encode_loud(&full, scale, increase, out);
 }
 
-/// 1 for each row that [`hush`] would make as it is.
+/// 1 for each row all of whose samples have the last value before, and which tells nothing else.
 fn quiet_rows(full: &[&Partial], scale: Scale, increase: bool) -> Vec<i64> {
-    let mut before = scale.value(0);
+    let mut before = 0;
     let quiet = |partial: &&Partial| {
-        let mut hushed = **partial;
-        hush(&mut hushed, before, scale, increase);
-        before = partial.last.value;
-        let values =
-            |p: &Partial| [p.first.value, p.last.value, p.min, p.max, p.sum].map(f64::to_bits);
-        let grown = |p: &Partial| (p.increase.to_bits(), p.resets);
-        let same =
-            values(&hushed) == values(partial) && (!increase || grown(&hushed) == grown(partial));
-        i64::from(same)
+        let row = Row::quiet(partial.count, before);
+        let value = scale.value(before).to_bits();
+        let sum = scale.value(row.sum(Guess::Middle, scale)).to_bits();
+        before = scale.nearest(partial.last.value);
+        let Partial { first, last, min, max, .. } = partial;
+        let same = [first.value, last.value, *min, *max].map(f64::to_bits) == [value; 4];
+        let still = !increase || (partial.increase.to_bits(), partial.resets) == (0, 0);
+        i64::from(same && still && partial.sum.to_bits() == sum)
     };
     full.iter().map(quiet).collect()
-}
-
-/// Makes of a partial, whose count is above 0, one whose samples all have this value.
-fn hush(partial: &mut Partial, value: f64, scale: Scale, increase: bool) {
-    (partial.first.value, partial.last.value) = (value, value);
-    (partial.min, partial.max) = (value, value);
-    partial.sum = scale.value(Row::of(partial, scale).sum(Guess::Middle, scale));
-    partial.increase = if increase { 0.0 } else { f64::NAN };
-    partial.resets = 0;
 }
 
 /// Appends all fields but counts of these rows.
@@ -182,15 +185,15 @@ fn encode_loud(full: &[&Partial], scale: Scale, increase: bool, out: &mut Vec<u8
     write_corrections(scale, &sums, &near, out);
     if increase {
         let grown: Vec<f64> = full.iter().map(|partial| partial.increase).collect();
-        let steps = |scale: Scale| {
+        let steps = |of_steps: Scale| {
             let mut bytes = Vec::new();
-            let near: Vec<i64> = grown.iter().map(|&increase| scale.nearest(increase)).collect();
-            let distances = rows.iter().zip(full).zip(&near);
+            let near: Vec<i64> = grown.iter().map(|&step| of_steps.nearest(step)).collect();
+            let distances = rows.iter().zip(&near);
             let distances: Vec<i64> = distances
-                .map(|((row, partial), near)| near.wrapping_sub(row.growth(partial, scale)))
+                .map(|(row, near)| near.wrapping_sub(row.growth(scale, of_steps)))
                 .collect();
             integers::write(&distances, &own[..1], &mut bytes);
-            write_corrections(scale, &grown, &near, &mut bytes);
+            write_corrections(of_steps, &grown, &near, &mut bytes);
             bytes
         };
         let (computed, scaled) = (steps(Scale::Bits), steps(scale));
@@ -222,192 +225,6 @@ fn write_corrections(scale: Scale, values: &[f64], near: &[i64], out: &mut Vec<u
             .map(|(&value, &near)| ordered(value).wrapping_sub(ordered(scale.value(near))))
             .collect();
         integers::write(&corrections, &[Order::Raw], out);
-    }
-}
-
-/// Replaces `out` with the partials of which [`encode`] made `bytes`, as many as there are `times`,
-/// bit for bit. Without `increase`, which is as it was then, increases are NaN and resets 0; of no
-/// samples there is [`Partial::EMPTY`].
-///
-/// # Errors
-/// [`DecodeError`] where it did not, or there are more than
-/// [`COLUMN_VALUES_MAX`](super::COLUMN_VALUES_MAX).
-pub fn decode(
-    bytes: &[u8],
-    times: Times<'_>,
-    increase: bool,
-    out: &mut Vec<Partial>,
-) -> Result<(), DecodeError> {
-    SCRATCH.with_borrow_mut(|scratch| decode_with(scratch, bytes, times, increase, out))
-}
-
-/// The columns of one call, kept for the next: most are short, and making them would take longer
-/// than filling them.
-#[derive(Default)]
-struct Scratch {
-    counts: Vec<u64>,
-    quiet: Vec<u64>,
-    /// Rows whose count is above 0.
-    full: Vec<usize>,
-    loud: Vec<usize>,
-    fields: Fields,
-}
-
-#[derive(Default)]
-struct Fields {
-    rows: Vec<Row>,
-    column: Vec<u64>,
-    last: Vec<u64>,
-    distances: Vec<u64>,
-    corrections: Vec<u64>,
-}
-
-thread_local! {
-    static SCRATCH: RefCell<Scratch> = RefCell::default();
-}
-
-fn decode_with(
-    scratch: &mut Scratch,
-    bytes: &[u8],
-    times: Times<'_>,
-    increase: bool,
-    out: &mut Vec<Partial>,
-) -> Result<(), DecodeError> {
-    let Scratch { counts, quiet, full, loud, fields } = scratch;
-    out.clear();
-    let mut reader = Reader::new(bytes);
-    integers::read(&mut reader, times.firsts.len(), counts)?;
-    let mut empty = Partial::EMPTY;
-    if !increase {
-        empty.increase = f64::NAN;
-    }
-    let ends = times.firsts.iter().zip(times.lasts);
-    out.extend(counts.iter().zip(times.counts()).zip(ends).map(|((&count, more), (&f, &l))| {
-        let mut partial = Partial { count: count.wrapping_add(more), ..empty };
-        if partial.count > 0 {
-            (partial.first.timestamp, partial.last.timestamp) = (Timestamp(f), Timestamp(l));
-        }
-        partial
-    }));
-    let held = out.iter().enumerate().filter(|(_, partial)| partial.count > 0);
-    full.clear();
-    full.extend(held.map(|(row, _)| row));
-    if full.is_empty() {
-        return reader.finish("partials");
-    }
-    let scale = Scale::from_number(reader.u8()?)?;
-    integers::read(&mut reader, full.len(), quiet)?;
-    loud.clear();
-    loud.extend(full.iter().zip(&*quiet).filter(|(_, quiet)| **quiet == 0).map(|(&row, _)| row));
-    if !loud.is_empty() {
-        decode_loud(&mut reader, scale, increase, (loud, fields), out)?;
-    }
-    let mut before = scale.value(0);
-    for (&row, &quiet) in full.iter().zip(&*quiet) {
-        let Some(partial) = out.get_mut(row) else { continue };
-        if quiet != 0 {
-            hush(partial, before, scale, increase);
-        }
-        before = partial.last.value;
-    }
-    reader.finish("partials")
-}
-
-/// Fills in all but the counts of the rows `loud`, which are known and above 0.
-fn decode_loud(
-    reader: &mut Reader<'_>,
-    scale: Scale,
-    increase: bool,
-    (loud, fields): (&[usize], &mut Fields),
-    out: &mut [Partial],
-) -> Result<(), DecodeError> {
-    let Fields { rows, column, last, .. } = fields;
-    let count = |row: &usize| out.get(*row).map_or(0, |partial| partial.count);
-    rows.clear();
-    rows.extend(loud.iter().map(|row| Row { count: count(row), ..Row::default() }));
-    let chained = read_choice(reader)? == 1;
-    integers::read(reader, rows.len(), column)?;
-    integers::read(reader, rows.len(), last)?;
-    let mut before = 0_i64;
-    for ((row, &first), &last) in rows.iter_mut().zip(&*column).zip(&*last) {
-        row.first = if chained { before.wrapping_add(first as i64) } else { first as i64 };
-        row.last = row.first.wrapping_add(last as i64);
-        before = row.last;
-    }
-    integers::read(reader, rows.len(), column)?;
-    for (row, &below) in rows.iter_mut().zip(&*column) {
-        row.min = row.low().wrapping_sub(below as i64);
-    }
-    integers::read(reader, rows.len(), column)?;
-    for ((row, &above), &at) in rows.iter_mut().zip(&*column).zip(loud) {
-        row.max = row.high().wrapping_add(above as i64);
-        if let Some(partial) = out.get_mut(at) {
-            partial.first.value = scale.value(row.first);
-            partial.last.value = scale.value(row.last);
-            partial.min = scale.value(row.min);
-            partial.max = scale.value(row.max);
-        }
-    }
-    let guess = if read_choice(reader)? == 0 { Guess::QuarterMean } else { Guess::Middle };
-    fields.values(reader, scale, loud, |row, at, value| {
-        if let Some(partial) = out.get_mut(at) {
-            partial.sum = value(row.sum(guess, scale));
-        }
-    })?;
-    if increase {
-        let scale = if read_choice(reader)? == 0 { Scale::Bits } else { scale };
-        fields.values(reader, scale, loud, |row, at, value| {
-            if let Some(partial) = out.get_mut(at) {
-                partial.increase = value(row.growth(partial, scale));
-            }
-        })?;
-        integers::read(reader, loud.len(), &mut fields.column)?;
-        for (&at, &resets) in loud.iter().zip(&fields.column) {
-            if let Some(partial) = out.get_mut(at) {
-                partial.resets = resets;
-            }
-        }
-    }
-    Ok(())
-}
-
-impl Fields {
-    /// Reads distances and, of decimals, corrections, and hands each row over with its place and
-    /// what makes its value of the expected integer.
-    fn values(
-        &mut self,
-        reader: &mut Reader<'_>,
-        scale: Scale,
-        loud: &[usize],
-        mut take: impl FnMut(&Row, usize, &dyn Fn(i64) -> f64),
-    ) -> Result<(), DecodeError> {
-        let Self { rows, distances, corrections, .. } = self;
-        integers::read(reader, rows.len(), distances)?;
-        if let Scale::Decimal(_) = scale {
-            integers::read(reader, rows.len(), corrections)?;
-        } else {
-            corrections.clear();
-            corrections.resize(rows.len(), 0);
-        }
-        let off = distances.iter().zip(&*corrections);
-        for ((row, &at), (&distance, &correction)) in rows.iter().zip(loud).zip(off) {
-            take(row, at, &|expected| {
-                let value = scale.value(expected.wrapping_add(distance as i64));
-                unordered(ordered(value).wrapping_add(correction as i64))
-            });
-        }
-        Ok(())
-    }
-}
-
-fn read_choice(reader: &mut Reader<'_>) -> Result<u8, DecodeError> {
-    match reader.u8()? {
-        choice @ 0..=1 => Ok(choice),
-        other => Err(DecodeError::Invalid {
-            what: "prediction",
-            found: u64::from(other),
-            expected: "0 or 1",
-        }),
     }
 }
 
@@ -505,6 +322,21 @@ mod tests {
             let lasts: Vec<i64> = firsts.iter().map(|first| first.rotate_left(3)).collect();
             let times = Times { firsts: &firsts, lasts: &lasts };
             let _ = decode(&bytes, times, increase, &mut Vec::new());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn quotients_are_those_of_integers(
+            divisor in prop_oneof![0..1000_u64, any::<u64>().prop_map(|n| n >> 11), any::<u64>()],
+            times in 0..1_u64 << 53, off in -1..2_i64,
+        ) {
+            let limit = u64::MAX >> 11;
+            let near = divisor.saturating_mul(times % (limit / divisor.max(1)).max(1));
+            for dividend in [times, near.saturating_add_signed(off)] {
+                let expected = dividend.checked_div(divisor).unwrap_or(0);
+                prop_assert_eq!(quotient(dividend, divisor), expected);
+            }
         }
     }
 

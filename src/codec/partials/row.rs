@@ -52,8 +52,12 @@ impl Scale {
         }
     }
 
-    fn power(exponent: u8) -> f64 {
-        POWERS.get(usize::from(exponent)).copied().unwrap_or(1.0)
+    /// What an integer is divided by.
+    pub(super) fn power(self) -> f64 {
+        match self {
+            Self::Decimal(exponent) => POWERS.get(usize::from(exponent)).copied().unwrap_or(1.0),
+            Self::Bits => 1.0,
+        }
     }
 
     /// The value that an integer stands for.
@@ -61,7 +65,7 @@ impl Scale {
     pub(super) fn value(self, integer: i64) -> f64 {
         match self {
             Self::Decimal(0) => integer as f64,
-            Self::Decimal(exponent) => integer as f64 / Self::power(exponent),
+            Self::Decimal(_) => integer as f64 / self.power(),
             Self::Bits => unordered(integer),
         }
     }
@@ -70,7 +74,7 @@ impl Scale {
     pub(super) fn nearest(self, value: f64) -> i64 {
         match self {
             Self::Decimal(0) => value as i64,
-            Self::Decimal(exponent) => round(value * Self::power(exponent)).unwrap_or(0.0) as i64,
+            Self::Decimal(_) => round(value * self.power()).unwrap_or(0.0) as i64,
             Self::Bits => ordered(value),
         }
     }
@@ -110,6 +114,11 @@ impl Row {
         }
     }
 
+    /// All of whose samples have the value that this integer stands for.
+    pub(super) fn quiet(count: u64, value: i64) -> Self {
+        Self { count, first: value, last: value, min: value, max: value }
+    }
+
     pub(super) fn low(&self) -> i64 {
         self.first.min(self.last)
     }
@@ -120,44 +129,81 @@ impl Row {
 
     /// The sum to expect: the samples known, which are first and last and the extremes where they
     /// are others, and a guess for each of the rest.
-    #[inline]
+    #[inline(always)]
     pub(super) fn sum(&self, guess: Guess, scale: Scale) -> i64 {
-        let extremes = [(self.min, self.min < self.low()), (self.max, self.max > self.high())];
-        let known = 2 + extremes.iter().filter(|(_, other)| *other).count() as u64;
         match scale {
-            Scale::Decimal(_) => {
-                let wide = [self.first, self.last, self.min, self.max].map(i128::from);
-                let [first, last, min, max] = wide;
-                let sum = extremes.iter().filter(|(_, other)| *other);
-                let sum = sum.fold(first + last, |sum, &(extreme, _)| sum + i128::from(extreme));
-                let rest = i128::from(self.count) - i128::from(known);
-                let guessed = match guess {
-                    Guess::QuarterMean => rest.wrapping_mul(first + last + min + max) >> 2,
-                    Guess::Middle => rest.wrapping_mul(min + max) >> 1,
-                };
-                sum.wrapping_add(guessed) as i64
-            }
-            Scale::Bits => {
-                let values = [self.first, self.last, self.min, self.max].map(unordered);
-                let [first, last, min, max] = values;
-                let sum = extremes.iter().filter(|(_, other)| *other);
-                let sum = sum.fold(first + last, |sum, &(extreme, _)| sum + unordered(extreme));
-                let rest = self.count as f64 - known as f64;
-                let guessed = match guess {
-                    Guess::QuarterMean => rest * ((first + last + min + max) * 0.25),
-                    Guess::Middle => rest * ((min + max) * 0.5),
-                };
-                expected(sum + guessed)
-            }
+            Scale::Decimal(_) if self.is_small() => self.sum_small(guess),
+            Scale::Decimal(_) => self.sum_wide(guess),
+            Scale::Bits => self.sum_of_bits(guess),
         }
     }
 
-    /// The increase to expect: what one step gives.
+    /// Whether nothing that is computed of it passes 63 bits.
+    #[inline(always)]
+    fn is_small(&self) -> bool {
+        let values = [self.first, self.last, self.min, self.max];
+        let bits = values.into_iter().fold(0, |bits, value| bits | (value ^ value >> 63));
+        bits < 1 << 40 && self.count < 1 << 20
+    }
+
+    /// Which of the extremes are samples of their own, neither the first nor the last.
+    #[inline(always)]
+    fn apart(&self) -> [(i64, bool); 2] {
+        [(self.min, self.min < self.low()), (self.max, self.max > self.high())]
+    }
+
+    #[inline(always)]
+    fn sum_small(&self, guess: Guess) -> i64 {
+        let [(min, min_apart), (max, max_apart)] = self.apart();
+        let known = 2 + i64::from(min_apart) + i64::from(max_apart);
+        let ends = self.first + self.last;
+        let apart = if min_apart { min } else { 0 } + if max_apart { max } else { 0 };
+        let rest = self.count as i64 - known;
+        ends + apart
+            + match guess {
+                Guess::QuarterMean => (rest * (ends + min + max)) >> 2,
+                Guess::Middle => (rest * (min + max)) >> 1,
+            }
+    }
+
+    /// As [`sum_small`](Self::sum_small), of any integers; what passes 128 bits wraps.
+    #[cold]
+    fn sum_wide(&self, guess: Guess) -> i64 {
+        let [first, last, min, max] = [self.first, self.last, self.min, self.max].map(i128::from);
+        let apart = self.apart().into_iter().filter(|(_, apart)| *apart);
+        let (known, sum) = apart.fold((2, first + last), |(known, sum), (extreme, _)| {
+            (known + 1, sum + i128::from(extreme))
+        });
+        let rest = i128::from(self.count) - known;
+        let guessed = match guess {
+            Guess::QuarterMean => rest.wrapping_mul(first + last + min + max) >> 2,
+            Guess::Middle => rest.wrapping_mul(min + max) >> 1,
+        };
+        sum.wrapping_add(guessed) as i64
+    }
+
+    /// The ordered bits of the sum that is computed of the values.
+    #[inline(never)]
+    fn sum_of_bits(&self, guess: Guess) -> i64 {
+        let [first, last, min, max] = [self.first, self.last, self.min, self.max].map(unordered);
+        let apart = self.apart().into_iter().filter(|(_, apart)| *apart);
+        let (known, sum) = apart.fold((2.0, first + last), |(known, sum), (extreme, _)| {
+            (known + 1.0, sum + unordered(extreme))
+        });
+        let rest = self.count as f64 - known;
+        let guessed = match guess {
+            Guess::QuarterMean => rest * ((first + last + min + max) * 0.25),
+            Guess::Middle => rest * ((min + max) * 0.5),
+        };
+        expected(sum + guessed)
+    }
+
+    /// The increase to expect, in the scale of increases: what one step gives.
     #[inline]
-    pub(super) fn growth(&self, partial: &Partial, scale: Scale) -> i64 {
-        match scale {
+    pub(super) fn growth(&self, scale: Scale, of_steps: Scale) -> i64 {
+        match of_steps {
             Scale::Decimal(_) => self.last.wrapping_sub(self.first),
-            Scale::Bits => expected(partial.last.value - partial.first.value),
+            Scale::Bits => expected(scale.value(self.last) - scale.value(self.first)),
         }
     }
 }
