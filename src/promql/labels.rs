@@ -1,5 +1,6 @@
 //! The label sets of results: what series are called once functions and operators were at them.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use crate::model::{METRIC_NAME_LABEL, Series};
@@ -123,6 +124,21 @@ impl fmt::Debug for Labels {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
+}
+
+/// What stands under equal labels, put together: groups in the order of first appearance, the
+/// members of each as they come.
+pub(super) fn grouped<T>(items: impl IntoIterator<Item = (Labels, T)>) -> Vec<(Labels, Vec<T>)> {
+    let mut places: HashMap<Labels, usize> = HashMap::new();
+    let mut groups: Vec<(Labels, Vec<T>)> = Vec::new();
+    for (labels, item) in items {
+        let place = *places.entry(labels.clone()).or_insert(groups.len());
+        match groups.get_mut(place) {
+            Some((_, members)) => members.push(item),
+            None => groups.push((labels, vec![item])),
+        }
+    }
+    groups
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use super::binary::{self, BinaryOp, Side};
 use super::evaluate::merge_same;
-use super::labels::Labels;
+use super::labels::{Labels, grouped};
 use super::value::{ABSENT, Column, is_absent};
 use crate::error::{Error, Result};
 use crate::model::METRIC_NAME_LABEL;
@@ -109,21 +109,21 @@ fn add_presence(column: &Column, there: &mut [bool]) {
     }
 }
 
-fn groups(many: Vec<Column>, one: Vec<Column>, matching: &Matching) -> Vec<(Labels, Group)> {
-    let mut places: HashMap<Labels, usize> = HashMap::new();
-    let mut groups: Vec<(Labels, Group)> = Vec::new();
-    let sides = many.into_iter().map(|column| (true, column));
-    for (is_many, column) in sides.chain(one.into_iter().map(|column| (false, column))) {
-        let signature = matching.signature(&column.labels);
-        let place = *places.entry(signature.clone()).or_insert(groups.len());
-        if place == groups.len() {
-            groups.push((signature, Group::default()));
-        }
-        if let Some((_, group)) = groups.get_mut(place) {
+fn groups(
+    many: Vec<Column>,
+    one: Vec<Column>,
+    matching: &Matching,
+) -> impl Iterator<Item = (Labels, Group)> {
+    let side =
+        |is_many| move |column: Column| (matching.signature(&column.labels), (is_many, column));
+    let sides = many.into_iter().map(side(true)).chain(one.into_iter().map(side(false)));
+    grouped(sides).into_iter().map(|(signature, columns)| {
+        let mut group = Group::default();
+        for (is_many, column) in columns {
             if is_many { group.many.push(column) } else { group.one.push(column) }
         }
-    }
-    groups
+        (signature, group)
+    })
 }
 
 /// Arithmetic or comparison of two vectors. All columns have as many values.

@@ -5,23 +5,14 @@ use std::collections::HashMap;
 
 use super::Grouping;
 use crate::error::{Error, Result};
-use crate::promql::labels::Labels;
+use crate::promql::labels::{Labels, grouped};
 use crate::promql::notes::Notes;
 use crate::promql::value::{ABSENT, Column, is_absent};
 
 /// Places of the columns of each group, groups in the order of first appearance.
 fn members(columns: &[Column], grouping: &Grouping) -> Vec<(Labels, Vec<usize>)> {
-    let mut places: HashMap<Labels, usize> = HashMap::new();
-    let mut groups: Vec<(Labels, Vec<usize>)> = Vec::new();
-    for (member, column) in columns.iter().enumerate() {
-        let key = grouping.key(&column.labels);
-        let place = *places.entry(key.clone()).or_insert(groups.len());
-        match groups.get_mut(place) {
-            Some((_, members)) => members.push(member),
-            None => groups.push((key, vec![member])),
-        }
-    }
-    groups
+    let keys = columns.iter().map(|column| grouping.key(&column.labels));
+    grouped(keys.zip(0..))
 }
 
 /// The values that members have at a step, with their places.

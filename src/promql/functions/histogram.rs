@@ -2,11 +2,9 @@
 //!
 //! The estimates are those of Prometheus' `BucketQuantile` and `BucketFraction`.
 
-use std::collections::HashMap;
-
 use crate::error::Result;
 use crate::model::METRIC_NAME_LABEL;
-use crate::promql::labels::Labels;
+use crate::promql::labels::{Labels, grouped};
 use crate::promql::notes::Notes;
 use crate::promql::value::{ABSENT, Column, is_absent};
 
@@ -32,28 +30,22 @@ struct Histogram<'a> {
 }
 
 fn histograms<'a>(columns: &'a [Column], notes: &Notes) -> Vec<Histogram<'a>> {
-    let mut places: HashMap<Labels, usize> = HashMap::new();
-    let mut found: Vec<Histogram<'a>> = Vec::new();
-    for column in columns {
+    let buckets = columns.iter().filter_map(|column| {
         let bound = column.labels.get(BOUND_LABEL);
         let Ok(bound) = bound.parse::<f64>() else {
             notes.warn(format!(
                 "PromQL warning: bucket label \"le\" is missing or has a malformed value of {bound:?}"
             ));
-            continue;
+            return None;
         };
         let labels = column.labels.without(|name| name == BOUND_LABEL || name == METRIC_NAME_LABEL);
-        let place = *places.entry(labels.clone()).or_insert(found.len());
-        let bucket = (bound, column.values.as_slice());
-        match found.get_mut(place) {
-            Some(histogram) => histogram.buckets.push(bucket),
-            None => found.push(Histogram { labels, buckets: vec![bucket] }),
-        }
-    }
-    for histogram in &mut found {
-        histogram.buckets.sort_by(|(a, _), (b, _)| a.total_cmp(b));
-    }
-    found
+        Some((labels, (bound, column.values.as_slice())))
+    });
+    let ascending = |(labels, mut buckets): (Labels, Vec<(f64, &'a [f64])>)| {
+        buckets.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+        Histogram { labels, buckets }
+    };
+    grouped(buckets).into_iter().map(ascending).collect()
 }
 
 /// For each histogram and step what `estimate` makes of its buckets, of which there is one at least:
