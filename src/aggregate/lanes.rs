@@ -34,12 +34,12 @@ fn add_up([a, b, c, d, e, f, g, h]: [f64; LANES]) -> f64 {
 }
 
 /// The smallest value; NaN only where there is nothing else.
-pub(super) fn min(values: &[f64]) -> f64 {
+pub(crate) fn min(values: &[f64]) -> f64 {
     extreme(values, f64::INFINITY, |value, best| value < best)
 }
 
 /// The largest value; NaN only where there is nothing else.
-pub(super) fn max(values: &[f64]) -> f64 {
+pub(crate) fn max(values: &[f64]) -> f64 {
     extreme(values, f64::NEG_INFINITY, |value, best| value > best)
 }
 

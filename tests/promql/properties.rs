@@ -57,6 +57,7 @@ fn value() -> impl Strategy<Value = f64> {
         3 => -1e6..1e6,
         1 => Just(f64::NAN),
         1 => Just(f64::INFINITY),
+        1 => Just(-0.0),
         2 => Just(f64::from_bits(STALE_MARKER_BITS)),
     ]
 }

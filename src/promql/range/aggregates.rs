@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use super::RangeFunction;
 use super::windows::{Window, Windows, seconds};
+use crate::aggregate::lanes;
 use crate::error::Result;
 use crate::promql::aggregate::quantile_of;
 use crate::promql::kahan::Kahan;
@@ -100,9 +101,26 @@ fn time_of(window: &Window<'_>, beats: impl Fn(f64, f64) -> bool) -> f64 {
     seconds(at)
 }
 
-/// `max_over_time` and `min_over_time`: NaN only where all values are. A queue keeps the rows that
-/// may still become the best of a window.
-pub(super) fn extremes(
+/// Windows that share more than this with the next one are not looked at as a whole again: a value
+/// that comes to the queue takes as long as so many that are compared in lanes.
+const SHARED_TIMES: i64 = 16;
+
+/// `max_over_time`, or `min_over_time`: NaN only where all values are.
+pub(super) fn extremes(windows: Windows<'_>, largest: bool, out: &mut Vec<f64>) -> Result<()> {
+    let beats = |value: f64, best: f64| if largest { value > best } else { value < best };
+    if windows.shared_times() > SHARED_TIMES {
+        return sliding_extremes(windows, beats, out);
+    }
+    windows.each(out, |Window { values, .. }| {
+        let best = if largest { lanes::max(values) } else { lanes::min(values) };
+        // Of zeros of both signs the first one counts.
+        let zero = if best == 0.0 { values.iter().find(|value| **value == 0.0) } else { None };
+        zero.copied().unwrap_or(best)
+    })
+}
+
+/// The best value of each window. A queue keeps the rows that may still become that.
+fn sliding_extremes(
     windows: Windows<'_>,
     beats: impl Fn(f64, f64) -> bool,
     out: &mut Vec<f64>,

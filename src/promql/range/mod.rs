@@ -67,8 +67,8 @@ impl RangeCall {
             F::PredictLinear => regression::predict(windows, self, out),
             F::DoubleExponentialSmoothing => regression::smooth(windows, self, out),
             F::Quantile => aggregates::quantiles(windows, |step| self.parameter(0, step), out),
-            F::Max => aggregates::extremes(windows, |value, best| value > best, out),
-            F::Min => aggregates::extremes(windows, |value, best| value < best, out),
+            F::Max => aggregates::extremes(windows, true, out),
+            F::Min => aggregates::extremes(windows, false, out),
             simple => aggregates::each(windows, simple, out),
         }
     }

@@ -36,6 +36,12 @@ impl<'a> Windows<'a> {
         Self { samples, reach: call.reach, range: call.range, budget }
     }
 
+    /// In how many windows a sample lies that is far from the ends of the query, whole ones.
+    pub(super) fn shared_times(&self) -> i64 {
+        // A single step has no length.
+        self.range.checked_div(self.reach.steps.step()).unwrap_or(1)
+    }
+
     /// Appends what `value` says of each window, and `absent` for the empty ones.
     ///
     /// # Errors
