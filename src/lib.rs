@@ -42,7 +42,7 @@ pub mod compaction;
 
 pub mod engine;
 
-pub use engine::{Engine, Writer};
+pub use engine::{Engine, EventWriter, Writer};
 
 #[cfg(feature = "promql")]
 pub mod promql;

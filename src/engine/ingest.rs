@@ -352,6 +352,10 @@ fn push(log: &mut wal::Writer, shared: &Shared, rows: &Rows) -> Result<u64> {
             declare(log, shared, *series)?;
             log.push_distribution(*series, *timestamp, distribution)
         }
+        Rows::Events { .. } => {
+            let reason = "cannot be written yet".to_owned();
+            Err(Error::InvalidArgument { what: "events", reason })
+        }
     }
 }
 
@@ -386,6 +390,7 @@ fn apply(head: &mut Head, rows: &Rows, sequence: u64) {
         Rows::Distribution { series, timestamp, distribution } => {
             head.put_distribution(*series, *timestamp, Arc::clone(distribution), sequence);
         }
+        Rows::Events { .. } => {}
     }
 }
 

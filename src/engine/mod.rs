@@ -30,6 +30,8 @@ mod channel;
 mod commit;
 mod delete;
 mod distribution;
+mod event_queries;
+mod events;
 mod gate;
 mod health;
 mod ingest;
@@ -58,6 +60,7 @@ use std::time::Duration;
 
 pub use delete::DeleteReport;
 pub use distribution::DistributionHandle;
+pub use events::EventWriter;
 pub use gate::{Reason, Refusal};
 pub(crate) use ledger::Pinned;
 pub use maintenance::{CompactReport, CompactScope, MaintenanceStep, RetentionReport, TaskReport};

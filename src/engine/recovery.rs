@@ -10,6 +10,7 @@ use rayon::prelude::*;
 use super::Environment;
 use super::commit::commit;
 use super::distribution::NewRecorders;
+use super::events::Tables;
 use super::gate::Gate;
 use super::health::Health;
 use super::ledger::{self, Ledger};
@@ -89,6 +90,7 @@ pub(super) fn open(dir: &Path, options: Options, environment: Environment) -> Re
         index,
         health,
         groups: Groups::default(),
+        tables: Tables::default(),
         new_recorders: NewRecorders::default(),
         cache,
         ledger: Ledger::new(&catalog),

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
 use super::distribution::NewRecorders;
+use super::events::Tables;
 use super::gate::Gate;
 use super::health::Health;
 use super::ledger::Ledger;
@@ -49,6 +50,7 @@ pub(super) struct Shared {
     pub(super) gate: Gate,
     pub(super) health: Health,
     pub(super) groups: Groups,
+    pub(super) tables: Tables,
     pub(super) new_recorders: NewRecorders,
     pub(super) cache: Arc<PartCache>,
     pub(super) live: Live,
@@ -67,6 +69,7 @@ pub(super) struct Shared {
 pub(super) struct Counters {
     pub(super) batches: AtomicU64,
     pub(super) samples: AtomicU64,
+    pub(super) events: AtomicU64,
     pub(super) late_samples: AtomicU64,
     pub(super) log_bytes: AtomicU64,
     pub(super) syncs: AtomicU64,

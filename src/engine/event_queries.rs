@@ -1,0 +1,60 @@
+//! Questions about events, asked of one view.
+
+use super::Engine;
+use crate::error::{Error, Result};
+use crate::model::EventRows;
+use crate::query::{EventAnswer, EventEvidence, EventRequest};
+
+impl Engine {
+    /// The rows of a table that pass the request's range and predicates, in its order, with the columns
+    /// that it names. Groups of rows are read in parallel, those whose statistics tell that they hold
+    /// nothing wanted not at all; columns beyond those of predicates and order only for rows that are
+    /// answered.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] where there is no such table or column, a value is not of its
+    /// column's kind, or an order by a column has no limit; [`Error::Limit`], [`Error::Deadline`],
+    /// [`Error::Cancelled`]; I/O or corruption.
+    pub fn scan_events(&self, request: &EventRequest) -> Result<EventAnswer> {
+        let _ = request;
+        Err(unfinished())
+    }
+
+    /// Hands the rows of a table that pass to `visit`, by time, some thousands at a time: what an
+    /// export needs that must not hold everything. Holds a group of rows of each part that reaches
+    /// into the same time. The columns are those of the request, in its order; dictionaries of texts
+    /// are shared among the rows of a stretch.
+    ///
+    /// # Errors
+    /// As [`scan_events`](Self::scan_events), and what `visit` returns; [`Error::InvalidArgument`] for
+    /// any other order than [`EventOrder::Time`](crate::query::EventOrder::Time).
+    pub fn for_each_event_group(
+        &self,
+        request: &EventRequest,
+        visit: impl FnMut(EventRows) -> Result<()>,
+    ) -> Result<EventEvidence> {
+        let _ = (request, visit);
+        Err(unfinished())
+    }
+
+    /// Folds the rows of a table that pass in ways of the caller's own, in parallel: `begin` makes the
+    /// state of one task, `fold` takes in the rows of one group after another, each group's ascending
+    /// by time. Returns the states in the order of the groups (parts by the order of writes, then
+    /// time): the same for every number of threads. Order and limit of the request do not count.
+    ///
+    /// # Errors
+    /// As [`scan_events`](Self::scan_events), and what `fold` returns.
+    pub fn fold_events<S: Send>(
+        &self,
+        request: &EventRequest,
+        begin: impl Fn() -> S + Sync + Send,
+        fold: impl Fn(&mut S, &EventRows) -> Result<()> + Sync + Send,
+    ) -> Result<(Vec<S>, EventEvidence)> {
+        let _ = (request, begin, fold);
+        Err(unfinished())
+    }
+}
+
+fn unfinished() -> Error {
+    Error::InvalidArgument { what: "events", reason: "cannot be read yet".to_owned() }
+}
