@@ -15,6 +15,7 @@ mod integers;
 pub mod metadata;
 pub mod partials;
 pub mod runs;
+pub mod schemas;
 pub mod sketches;
 pub mod strings;
 pub mod timestamps;

@@ -30,6 +30,7 @@ mod channel;
 mod commit;
 mod delete;
 mod distribution;
+mod event_parts;
 mod event_queries;
 mod events;
 mod gate;
@@ -67,7 +68,7 @@ pub use maintenance::{CompactReport, CompactScope, MaintenanceStep, RetentionRep
 pub use receipt::{Accepted, Receipt};
 pub use recovery::Recovery;
 pub use snapshot::{CopyStep, SnapshotOptions, SnapshotReport, restore, restore_in};
-pub use stats::{PartStats, Stats, TierStats};
+pub use stats::{EventTableStats, PartStats, Stats, TierStats};
 #[cfg(feature = "parquet")]
 pub(crate) use tier_records::leave_out_deleted;
 pub use verify::{Problem, VerifyReport, VerifyStep};

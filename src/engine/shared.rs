@@ -21,7 +21,7 @@ use crate::options::Options;
 use crate::part::{Layout, Part, PartCache};
 use crate::query::MemoryBudget;
 use crate::retention::{DropCause, Dropped};
-use crate::segment::{ChunkSource, Mask, RecordSource, Sources};
+use crate::segment::{ChunkSource, EventSource, Mask, RecordSource, Sources};
 use crate::time::Clock;
 
 /// Tells the handles of one open engine from those of another: ids mean nothing elsewhere.
@@ -126,8 +126,13 @@ impl Shared {
         series.map_or(policy.rules.len(), |series| policy.class_of(&series))
     }
 
-    /// The policy class of a part: of any of its series, since it holds one class.
+    /// The policy class of a part: of any of its series, since it holds one class; of a part of events
+    /// its table's.
     pub(super) fn class_of_part(&self, part: &Part) -> usize {
+        if let Some(schema) = part.event_schema() {
+            let table = self.tables.get(schema.table()).map_or(0, |table| table.number);
+            return self.options.policy.class_of_table(schema.table(), table);
+        }
         let first = part.series_ids().first();
         first.map_or(self.options.policy.rules.len(), |&id| self.class_of(id))
     }
@@ -266,6 +271,16 @@ impl Live {
 }
 
 impl View {
+    /// The sources of a table of events, its name and number given, in the order of arrival.
+    pub(super) fn event_sources(&self, name: &str, number: u32) -> Vec<Arc<dyn EventSource>> {
+        let of_table = |part: &&Arc<Part>| part.event_schema().is_some_and(|s| s.table() == name);
+        let mut parts: Vec<&Arc<Part>> = self.parts.iter().filter(of_table).collect();
+        parts.sort_by_key(|part| (part.meta().rank, part.meta().tombstones, part.meta().id));
+        let parts = parts.into_iter().map(|part| Arc::clone(part) as Arc<dyn EventSource>);
+        let heads = self.frozen.iter().chain([&self.head]);
+        parts.chain(heads.flat_map(|head| head.event_sources(number))).collect()
+    }
+
     /// Every source, in no order; their ranks order the writes.
     pub(super) fn sources(&self) -> Sources {
         let mut sources = sources_of(&self.parts, &self.masks);
@@ -289,6 +304,8 @@ pub(super) fn sources_of(parts: &[Arc<Part>], masks: &[Mask]) -> Sources {
         match part.meta().layout {
             Layout::Samples => sources.samples.push(Arc::clone(part) as Arc<dyn ChunkSource>),
             Layout::Records => sources.records.push(Arc::clone(part) as Arc<dyn RecordSource>),
+            // Its rows are of no series.
+            Layout::Events => {}
         }
     }
     sources

@@ -11,6 +11,7 @@ mod selector;
 mod series;
 mod text;
 
+pub(crate) use event::EventBuilder;
 pub use event::{
     Bitmap, EVENT_COLUMNS_MAX, EVENT_TABLES_MAX, EVENT_TEXT_BYTES_MAX, EventBatch, EventColumn,
     EventData, EventKind, EventRows, EventSchema, EventValue, EventVector, TIME_COLUMN,

@@ -7,7 +7,7 @@ mod policy;
 use std::time::Duration;
 
 pub use archive::{Archive, ArchivePart, Archiver};
-pub use policy::{Keep, Maintenance, Policy, RetentionRule};
+pub use policy::{Keep, Maintenance, Policy, RetentionRule, TableRule};
 
 use crate::error::{Error, Result};
 use crate::model::Matcher;

@@ -85,7 +85,9 @@ impl Shared {
     /// Whether nothing is ever due: then no picture is needed to know.
     pub(super) fn keeps_all(&self) -> bool {
         let policy = &self.options.policy;
-        let mut keeps = policy.rules.iter().map(|rule| &rule.keep).chain([&policy.keep]);
+        let tables = policy.tables.iter().map(|rule| &rule.keep);
+        let mut keeps =
+            policy.rules.iter().map(|rule| &rule.keep).chain(tables).chain([&policy.keep]);
         keeps.all(|keep| *keep == Keep::FOREVER)
     }
 

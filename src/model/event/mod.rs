@@ -8,11 +8,13 @@
 //! then arrival.
 
 mod bitmap;
+mod builder;
 mod rows;
 mod schema;
 mod value;
 
 pub use bitmap::Bitmap;
+pub(crate) use builder::EventBuilder;
 pub use rows::{EventData, EventRows, EventVector};
 pub use schema::{
     EVENT_COLUMNS_MAX, EVENT_TABLES_MAX, EventColumn, EventKind, EventSchema, TIME_COLUMN,

@@ -9,11 +9,15 @@
 //! ([`EventSource`]). Does not own: which segments make a part (`part`), what a scan wants (`query`).
 
 mod bounds;
+mod cut;
+mod merge;
 mod reader;
 mod source;
 mod writer;
 
 pub use bounds::{Bounds, GroupBounds};
+pub use cut::StretchCutter;
+pub use merge::{EventMerge, LoadGroup, read_field, read_group};
 pub use reader::EventSegment;
 pub use source::{Column, EventSource, EventStretch, StoredColumn, TIME_FIELD};
 pub use writer::{EncodedColumn, check_stretch, encode_column, encode_times};

@@ -11,6 +11,7 @@ use crate::codec::{bitmaps, runs, strings, values};
 use crate::error::DecodeError;
 use crate::model::{Bitmap, EventData, EventKind, EventVector};
 use crate::segment::SharedBytes;
+use crate::time::Timestamp;
 
 /// One column of a stretch: its groups' bounds and its dictionary at hand, its values as they are
 /// read.
@@ -85,6 +86,18 @@ impl EventSegment {
     #[must_use]
     pub fn bounds(&self, group: usize) -> Option<GroupBounds> {
         self.groups.get(group).map(|group| group.bounds)
+    }
+
+    /// Of times, the first and the last.
+    #[must_use]
+    pub fn ends(&self) -> Option<(Timestamp, Timestamp)> {
+        let (first, last) = (self.groups.first()?.bounds, self.groups.last()?.bounds);
+        match (self.kind, first.values, last.values) {
+            (None, Bounds::Integers(first, _), Bounds::Integers(_, last)) => {
+                Some((Timestamp(first), Timestamp(last)))
+            }
+            _ => None,
+        }
     }
 
     /// Every text of the stretch, by number; none of other columns.
