@@ -44,6 +44,8 @@ pub mod engine;
 
 pub use engine::{Engine, EventWriter, Writer};
 
+pub mod monitor;
+
 #[cfg(feature = "promql")]
 pub mod promql;
 
