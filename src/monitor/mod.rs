@@ -9,6 +9,7 @@
 //! thread makes series and events of it. A host's thread never waits: where the queue is full, the
 //! record is dropped and counted, while counts by outcome and by source stay exact.
 
+pub mod alert;
 pub mod attribution;
 mod call;
 mod core;
