@@ -117,8 +117,8 @@ impl Drain {
         self.totals.add(&query, self.engine.now());
         let marked = live.marked.load(Ordering::Acquire);
         // One that was marked is kept, so that its mark is answered.
-        let one_in = if marked { 1 } else { self.core.options.kept_one_in(&query) };
-        if one_in > 0 && query.id.0.is_multiple_of(one_in) {
+        let kept = if marked { Some(1) } else { self.core.options.keeps(&query) };
+        if let Some(one_in) = kept {
             self.history.add(&query, one_in, marked);
         }
     }

@@ -25,6 +25,7 @@ mod options;
 mod outcome;
 mod phase;
 mod query;
+mod recovery;
 mod running;
 mod source;
 mod totals;

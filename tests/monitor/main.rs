@@ -7,8 +7,11 @@
     reason = "tests"
 )]
 
+mod abandoned;
+mod alerts;
 mod clock;
 mod concurrency;
+mod events;
 mod lifecycle;
 mod live;
 mod series;
