@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use super::attribution::{Call, attribute};
 use super::call::{Noted, Notes, Sum, Sums};
+use super::directory::Directory;
 use super::fingerprint::Fingerprint;
 use super::outcome::{Ended, Outcome, OutcomeKind};
 use super::phase::{Phase, PhaseClocks, Phases};
-use super::source::Directory;
 use crate::time::Timestamp;
 
 /// A query's number: larger for later ones, also over restarts, but for a clock that is set back.
