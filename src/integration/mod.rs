@@ -33,7 +33,8 @@ pub mod policy;
 pub mod quantity;
 #[cfg(feature = "text")]
 mod rejection;
-#[cfg(all(test, feature = "text"))]
+#[cfg(test)]
+#[cfg(feature = "text")]
 mod testing;
 
 #[cfg(feature = "text")]

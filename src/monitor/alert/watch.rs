@@ -104,9 +104,10 @@ impl Alerts {
         let mut memory = Memory::new(&engine);
         let since = engine.now().saturating_sub(options.remember);
         let board = memory.restore(&engine, &rules, since)?;
-        let repeat =
-            |notifier: &Box<dyn Notifier>| notifier.repeat_every().unwrap_or(options.repeat_every);
-        let repeat_every: Vec<Duration> = notifiers.iter().map(repeat).collect();
+        let repeat_every: Vec<Duration> = notifiers
+            .iter()
+            .map(|notifier| notifier.repeat_every().unwrap_or(options.repeat_every))
+            .collect();
         let delivery = Arc::new(Delivery::start(notifiers)?);
         let shared = Arc::new(Shared {
             engine,
