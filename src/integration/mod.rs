@@ -36,6 +36,8 @@ mod rejection;
 #[cfg(test)]
 #[cfg(feature = "text")]
 mod testing;
+#[cfg(feature = "tracing")]
+pub mod tracing;
 
 #[cfg(feature = "text")]
 pub use rejection::{RejectReason, Rejection, Rejections};
