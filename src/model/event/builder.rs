@@ -162,10 +162,8 @@ fn append(
     if column.present.as_ref().map_or(len, Bitmap::len) == len
         && (column.present.is_some() || from.present.is_some())
     {
-        let mut at = len;
-        for row in range.clone() {
+        for (at, row) in (len..).zip(range.clone()) {
             note_presence(&mut column.present, at, from.is_present(row));
-            at += 1;
         }
     }
 }
