@@ -171,6 +171,22 @@ fn tier_table(stats: &Stats) -> Columns {
     table
 }
 
+/// The tables of events.
+fn events(stats: &Stats) -> Vec<Value> {
+    let tables = stats.events.iter().map(|table| {
+        json!({
+            "table": table.table,
+            "version": table.version,
+            "columns": table.columns,
+            "rows": table.rows,
+            "head_rows": table.head_rows,
+            "parts": table.parts,
+            "bytes_on_disk": table.bytes_on_disk,
+        })
+    });
+    tables.collect()
+}
+
 fn to_json(stats: &Stats) -> Value {
     let tiers: Vec<Value> = tier_totals(stats)
         .into_iter()
@@ -218,23 +234,8 @@ fn to_json(stats: &Stats) -> Value {
             })
         })
         .collect();
-    let events: Vec<Value> = stats
-        .events
-        .iter()
-        .map(|table| {
-            json!({
-                "table": table.table,
-                "version": table.version,
-                "columns": table.columns,
-                "rows": table.rows,
-                "head_rows": table.head_rows,
-                "parts": table.parts,
-                "bytes_on_disk": table.bytes_on_disk,
-            })
-        })
-        .collect();
     json!({
-        "events": events,
+        "events": events(stats),
         "series": stats.series,
         "samples": stats.samples,
         "head_samples": stats.head_samples,

@@ -35,7 +35,9 @@ struct Held {
 impl Held {
     fn of(rows: &[Row], width: usize, stored: bool) -> Arc<dyn EventSource> {
         let mut built = EventBuilder::new(KINDS.into_iter().take(width));
-        rows.iter().for_each(|(time, values)| built.push(*time, values));
+        for (time, values) in rows {
+            built.push(*time, values);
+        }
         let rows = built.take();
         let rows = rows.sorted().map_or(rows, Arc::new);
         let mut held = Self { stretches: Vec::new(), columns: Vec::new() };
