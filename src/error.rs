@@ -185,6 +185,16 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A table of events was declared otherwise than it is stored.
+    #[error("event table {table:?}: column {column:?} {reason}")]
+    SchemaConflict {
+        /// The table.
+        table: String,
+        /// The column as it was declared.
+        column: String,
+        /// What does not fit.
+        reason: &'static str,
+    },
     /// An option, or the relation between two, is out of bounds.
     #[error("option {option}: {reason}")]
     InvalidOption {
@@ -263,6 +273,7 @@ impl Error {
             | Self::InvalidQuery { .. }
             | Self::Evaluation { .. }
             | Self::InvalidArgument { .. }
+            | Self::SchemaConflict { .. }
             | Self::InvalidOption { .. } => ErrorKind::Invalid,
             Self::Limit { .. } | Self::Deadline { .. } | Self::Cancelled => ErrorKind::Limit,
         }

@@ -42,12 +42,14 @@ pub mod compaction;
 
 pub mod engine;
 
-pub use engine::{Engine, Writer};
+pub use engine::{Engine, EventWriter, Writer};
+
+pub mod monitor;
 
 #[cfg(feature = "promql")]
 pub mod promql;
 
-#[cfg(feature = "text")]
+#[cfg(any(feature = "text", feature = "metrics", feature = "tracing"))]
 pub mod integration;
 
 #[cfg(feature = "server")]

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The rooms in layer order: a room imports only rooms that stand before it.
-const ROOMS: [&str; 22] = [
+const ROOMS: [&str; 23] = [
     "time",
     "error",
     "model",
@@ -25,6 +25,7 @@ const ROOMS: [&str; 22] = [
     "retention",
     "compaction",
     "engine",
+    "monitor",
     "promql",
     "integration",
     "server",

@@ -83,9 +83,9 @@ pub struct PartEntry {
     pub first: Timestamp,
     /// Its latest sample, inclusive; within the window.
     pub last: Timestamp,
-    /// Samples it holds, at least one.
+    /// Samples it holds, at least one; of events as its meta counts them.
     pub samples: u64,
-    /// Series it holds samples of.
+    /// Series it holds samples of; 1 of events.
     pub series: u32,
     /// Segments it consists of.
     pub segments: u32,
@@ -162,7 +162,8 @@ impl Catalog {
     pub fn with_removed(&self, ids: &[u64]) -> Result<Self> {
         let mut next = self.with_replaced(ids, &[], self.watermark)?;
         let removed = ids.iter().filter_map(|&id| self.part(id));
-        let ends = removed.filter(|part| part.tier.is_raw()).map(|part| part.window.end);
+        let of_series = |part: &&PartEntry| part.tier.is_raw() && part.layout != Layout::Events;
+        let ends = removed.filter(of_series).map(|part| part.window.end);
         next.raw_whole_from = ends.fold(self.raw_whole_from, Timestamp::max);
         Ok(next)
     }

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender, TrySendError, bounded};
 
+use super::events::Table;
 use super::receipt::Promise;
 use crate::aggregate::Distribution;
 use crate::error::{Error, Result};
 use crate::head::Group;
-use crate::model::SeriesId;
+use crate::model::{EventBatch, SeriesId};
 use crate::options::{Durability, WhenFull};
 use crate::wal::FRAME_PAYLOAD_BYTES_MAX;
 
@@ -26,14 +27,23 @@ pub(super) enum Rows {
     Column { series: SeriesId, timestamps: Vec<i64>, values: Vec<f64> },
     /// What was observed of one series.
     Distribution { series: SeriesId, timestamp: i64, distribution: Arc<Distribution> },
+    /// Rows of a table of events.
+    Events { table: Table, batch: EventBatch },
 }
 
 impl Rows {
+    /// Samples; a row of events is none.
     pub(super) fn samples(&self) -> usize {
         match self {
             Self::Scrape { values, .. } | Self::Column { values, .. } => values.len(),
             Self::Distribution { .. } => 1,
+            Self::Events { .. } => 0,
         }
+    }
+
+    /// Rows of events.
+    pub(super) fn events(&self) -> usize {
+        if let Self::Events { batch, .. } = self { batch.len() } else { 0 }
     }
 
     /// Bytes that the batch holds while it waits, about.
@@ -46,6 +56,7 @@ impl Rows {
                     size_of_val(&**timestamps) + size_of_val(&**values)
                 }
                 Self::Distribution { distribution, .. } => distribution.memory_bytes(),
+                Self::Events { batch, .. } => batch.memory_bytes(),
             }
     }
 }

@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use super::event_parts;
 use super::ingest::elapsed_nanos;
 use super::partition::{self, Column};
 use super::receipt::Promise;
@@ -63,7 +64,7 @@ impl Committer {
                 }))
                 .unwrap_or_else(|panic| Err(panicked("commit", &*panic)))
                 .inspect_err(|error| shared.health.latch(error.clone()));
-                if job.snapshot.samples() > 0 {
+                if !job.snapshot.is_empty() {
                     Counters::add(&shared.counters.freezes, 1);
                     Counters::add(&shared.counters.commit_nanos, elapsed_nanos(began));
                 }
@@ -124,6 +125,7 @@ pub(super) fn commit(shared: &Shared, head: &Snapshot) -> Result<()> {
     let mut entries = write_parts(shared, head, watermark)?;
     let records = record_parts::write(shared, head, watermark, &entries)?;
     entries.extend(records);
+    entries.extend(event_parts::write(shared, head, watermark)?);
     let parts = open_parts(shared, &entries)?;
     let make = |catalog: &Catalog| catalog.with_added(&entries, watermark);
     shared.edit(parts, make, |state| state.frozen = None).map(drop)
@@ -210,7 +212,8 @@ pub(super) fn specs(
     };
     let existing: Vec<TimeRange> = parts
         .iter()
-        .filter(|part| part.meta().tier.is_raw() && shared.class_of_part(part) == class)
+        .filter(|part| part.meta().tier.is_raw() && part.meta().layout != Layout::Events)
+        .filter(|part| shared.class_of_part(part) == class)
         .map(|part| part.meta().window)
         .chain(beside.iter().copied())
         .collect();

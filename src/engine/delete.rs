@@ -72,7 +72,10 @@ pub(super) fn time_bounds(view: &View) -> Result<Option<(Timestamp, Timestamp)>>
         let (from, to) = bounds.unwrap_or((first, last));
         bounds = Some((from.min(first), to.max(last)));
     };
-    for part in view.parts.iter().filter(|part| part.meta().tier.is_raw()) {
+    let raw = |part: &&std::sync::Arc<Part>| {
+        part.meta().tier.is_raw() && part.meta().layout != Layout::Events
+    };
+    for part in view.parts.iter().filter(raw) {
         if let Some((first, last)) = part_bounds(part, &view.masks)? {
             widen(first, last);
         }

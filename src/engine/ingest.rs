@@ -161,7 +161,7 @@ impl Ingest {
         let room = if batches.is_empty() { Ok(()) } else { self.shared.check_room() };
         if let Err(error) = room {
             if let Some(reason) = Reason::of(&error) {
-                self.shared.gate.refusals.count(reason, samples(batches));
+                self.shared.gate.refusals.count(reason, samples(batches) + events(batches));
             }
             return Err(error);
         }
@@ -203,6 +203,7 @@ impl Ingest {
         Counters::add(&self.shared.counters.late_samples, late);
         self.head_since.get_or_insert_with(Instant::now);
         Counters::add(&self.shared.counters.samples, samples(batches));
+        Counters::add(&self.shared.counters.events, events(batches));
         Counters::add(&self.shared.counters.batches, batches.len() as u64);
         if self.log.file_bytes() > self.shared.options.log_file_bytes_max {
             let rotated = self.log.rotate();
@@ -352,6 +353,12 @@ fn push(log: &mut wal::Writer, shared: &Shared, rows: &Rows) -> Result<u64> {
             declare(log, shared, *series)?;
             log.push_distribution(*series, *timestamp, distribution)
         }
+        Rows::Events { table, batch } => {
+            if !log.has_event_table(table.number, &table.schema) {
+                log.declare_event_table(table.number, &table.schema)?;
+            }
+            log.push_events(table.number, batch)
+        }
     }
 }
 
@@ -375,6 +382,10 @@ fn samples(batches: &[Batch]) -> u64 {
     batches.iter().map(|batch| batch.rows.samples() as u64).sum()
 }
 
+fn events(batches: &[Batch]) -> u64 {
+    batches.iter().map(|batch| batch.rows.events() as u64).sum()
+}
+
 fn apply(head: &mut Head, rows: &Rows, sequence: u64) {
     match rows {
         Rows::Scrape { group, timestamp, values } => {
@@ -385,6 +396,9 @@ fn apply(head: &mut Head, rows: &Rows, sequence: u64) {
         }
         Rows::Distribution { series, timestamp, distribution } => {
             head.put_distribution(*series, *timestamp, Arc::clone(distribution), sequence);
+        }
+        Rows::Events { table, batch } => {
+            head.append_events(table.number, &table.schema, batch, sequence);
         }
     }
 }

@@ -30,6 +30,9 @@ mod channel;
 mod commit;
 mod delete;
 mod distribution;
+mod event_parts;
+mod event_queries;
+mod events;
 mod gate;
 mod health;
 mod ingest;
@@ -58,13 +61,14 @@ use std::time::Duration;
 
 pub use delete::DeleteReport;
 pub use distribution::DistributionHandle;
+pub use events::EventWriter;
 pub use gate::{Reason, Refusal};
 pub(crate) use ledger::Pinned;
 pub use maintenance::{CompactReport, CompactScope, MaintenanceStep, RetentionReport, TaskReport};
 pub use receipt::{Accepted, Receipt};
 pub use recovery::Recovery;
 pub use snapshot::{CopyStep, SnapshotOptions, SnapshotReport, restore, restore_in};
-pub use stats::{PartStats, Stats, TierStats};
+pub use stats::{EventTableStats, PartStats, Stats, TierStats};
 #[cfg(feature = "parquet")]
 pub(crate) use tier_records::leave_out_deleted;
 pub use verify::{Problem, VerifyReport, VerifyStep};

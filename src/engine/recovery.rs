@@ -10,6 +10,7 @@ use rayon::prelude::*;
 use super::Environment;
 use super::commit::commit;
 use super::distribution::NewRecorders;
+use super::events::{Table, Tables};
 use super::gate::Gate;
 use super::health::Health;
 use super::ledger::{self, Ledger};
@@ -37,6 +38,8 @@ pub struct Recovery {
     pub parts: usize,
     /// Samples replayed from the log.
     pub replayed_samples: u64,
+    /// Rows of events replayed from the log.
+    pub replayed_events: u64,
     /// The end of the log that a crash tore, if one did: nothing in it was ever synced.
     pub torn_tail: Option<wal::TornTail>,
     /// Leftovers of interrupted commits that were removed.
@@ -74,6 +77,10 @@ pub(super) fn open(dir: &Path, options: Options, environment: Environment) -> Re
         parts.collect::<Result<Vec<_>>>()
     })?;
     let masks = ledger::resolve(&catalog, &index)?;
+    let tables = Tables::default();
+    for schema in opened.iter().filter_map(|part| part.event_schema()) {
+        tables.adopt(schema)?;
+    }
     let parts = opened.len();
     let query_memory = MemoryBudget::new(options.query_memory_bytes_max);
     let health = if options.read_only { Health::read_only() } else { Health::default() };
@@ -89,6 +96,7 @@ pub(super) fn open(dir: &Path, options: Options, environment: Environment) -> Re
         index,
         health,
         groups: Groups::default(),
+        tables,
         new_recorders: NewRecorders::default(),
         cache,
         ledger: Ledger::new(&catalog),
@@ -98,9 +106,10 @@ pub(super) fn open(dir: &Path, options: Options, environment: Environment) -> Re
         changed_metrics: Mutex::default(),
         disk_full: false.into(),
     });
-    let (replay, replayed_samples) = replay(&shared)?;
+    let (replay, Replayed { samples: replayed_samples, events: replayed_events }) =
+        replay(&shared)?;
     let torn_tail = replay.tail.clone();
-    let recovery = Recovery { parts, replayed_samples, torn_tail, swept };
+    let recovery = Recovery { parts, replayed_samples, replayed_events, torn_tail, swept };
     Ok(Opened { shared, replay, recovery, lock })
 }
 
@@ -181,12 +190,12 @@ pub(super) fn create_parents(fs: &dyn Fs, dir: &Path) -> Result<()> {
 }
 
 /// Replays the log into the head, committing whenever the head is full.
-fn replay(shared: &Shared) -> Result<(Replay, u64)> {
+fn replay(shared: &Shared) -> Result<(Replay, Replayed)> {
     let mut names = Names::default();
-    let mut samples = 0;
+    let mut replayed = Replayed::default();
     let watermark = shared.live.read().catalog.watermark;
     let replay = wal::replay(&*shared.fs, &shared.log_dir(), watermark, &mut |record| {
-        samples += names.apply(shared, &record)?;
+        names.apply(shared, &record, &mut replayed)?;
         let full = shared.live.read().head.bytes() >= shared.options.head_bytes_max;
         if full && !shared.options.read_only {
             let head = std::mem::take(&mut shared.live.write().head);
@@ -194,7 +203,14 @@ fn replay(shared: &Shared) -> Result<(Replay, u64)> {
         }
         Ok(())
     })?;
-    Ok((replay, samples))
+    Ok((replay, replayed))
+}
+
+/// What came out of the log.
+#[derive(Debug, Default)]
+struct Replayed {
+    samples: u64,
+    events: u64,
 }
 
 /// What one log file's ids stand for in this run.
@@ -202,51 +218,63 @@ fn replay(shared: &Shared) -> Result<(Replay, u64)> {
 struct Names {
     series: HashMap<SeriesId, SeriesId>,
     groups: HashMap<u32, Arc<Group>>,
+    tables: HashMap<u32, Table>,
 }
 
 impl Names {
-    /// Applies a record to the head; returns how many samples it held.
-    fn apply(&mut self, shared: &Shared, record: &Record<'_>) -> Result<u64> {
+    /// Applies a record to the head, and counts what it held.
+    fn apply(
+        &mut self,
+        shared: &Shared,
+        record: &Record<'_>,
+        replayed: &mut Replayed,
+    ) -> Result<()> {
         match *record {
             Record::File { .. } => {
                 *self = Self::default();
-                Ok(0)
             }
             Record::Series { id, series } => {
                 self.series.insert(id, shared.index.intern(series));
-                Ok(0)
             }
             Record::Metadata { metric, metadata } => {
                 shared.index.set_metadata(metric, metadata);
-                Ok(0)
             }
             Record::Group { id, series } => {
                 let members: Option<Box<[SeriesId]>> =
                     series.iter().map(|member| self.series.get(member).copied()).collect();
                 let members = members.ok_or_else(|| undeclared("group member"))?;
                 self.groups.insert(id, shared.groups.of(members));
-                Ok(0)
             }
             Record::Scrape { sequence, group, timestamp, values } => {
                 let group = self.groups.get(&group).ok_or_else(|| undeclared("group"))?;
                 let mut state = shared.live.write();
                 state.head.append_scrape(group, timestamp, values, sequence);
-                Ok(values.len() as u64)
+                replayed.samples += values.len() as u64;
             }
             Record::Column { sequence, series, timestamps, values } => {
                 let series = *self.series.get(&series).ok_or_else(|| undeclared("series"))?;
                 let mut state = shared.live.write();
                 state.head.append_column(series, timestamps, values, sequence);
-                Ok(values.len() as u64)
+                replayed.samples += values.len() as u64;
             }
             Record::Distribution { sequence, series, timestamp, distribution } => {
                 let series = *self.series.get(&series).ok_or_else(|| undeclared("series"))?;
                 let distribution = Arc::new(distribution.clone());
                 let mut state = shared.live.write();
                 state.head.put_distribution(series, timestamp, distribution, sequence);
-                Ok(1)
+                replayed.samples += 1;
+            }
+            Record::EventTable { id, schema } => {
+                self.tables.insert(id, shared.tables.adopt(schema)?);
+            }
+            Record::Events { sequence, table, batch } => {
+                let table = self.tables.get(&table).ok_or_else(|| undeclared("event table"))?;
+                let mut state = shared.live.write();
+                state.head.append_events(table.number, &table.schema, batch, sequence);
+                replayed.events += batch.len() as u64;
             }
         }
+        Ok(())
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
 use super::distribution::NewRecorders;
+use super::events::Tables;
 use super::gate::Gate;
 use super::health::Health;
 use super::ledger::Ledger;
@@ -20,7 +21,7 @@ use crate::options::Options;
 use crate::part::{Layout, Part, PartCache};
 use crate::query::MemoryBudget;
 use crate::retention::{DropCause, Dropped};
-use crate::segment::{ChunkSource, Mask, RecordSource, Sources};
+use crate::segment::{ChunkSource, EventSource, Mask, RecordSource, Sources};
 use crate::time::Clock;
 
 /// Tells the handles of one open engine from those of another: ids mean nothing elsewhere.
@@ -49,6 +50,7 @@ pub(super) struct Shared {
     pub(super) gate: Gate,
     pub(super) health: Health,
     pub(super) groups: Groups,
+    pub(super) tables: Tables,
     pub(super) new_recorders: NewRecorders,
     pub(super) cache: Arc<PartCache>,
     pub(super) live: Live,
@@ -67,6 +69,7 @@ pub(super) struct Shared {
 pub(super) struct Counters {
     pub(super) batches: AtomicU64,
     pub(super) samples: AtomicU64,
+    pub(super) events: AtomicU64,
     pub(super) late_samples: AtomicU64,
     pub(super) log_bytes: AtomicU64,
     pub(super) syncs: AtomicU64,
@@ -123,8 +126,13 @@ impl Shared {
         series.map_or(policy.rules.len(), |series| policy.class_of(&series))
     }
 
-    /// The policy class of a part: of any of its series, since it holds one class.
+    /// The policy class of a part: of any of its series, since it holds one class; of a part of events
+    /// its table's.
     pub(super) fn class_of_part(&self, part: &Part) -> usize {
+        if let Some(schema) = part.event_schema() {
+            let table = self.tables.get(schema.table()).map_or(0, |table| table.number);
+            return self.options.policy.class_of_table(schema.table(), table);
+        }
         let first = part.series_ids().first();
         first.map_or(self.options.policy.rules.len(), |&id| self.class_of(id))
     }
@@ -263,6 +271,16 @@ impl Live {
 }
 
 impl View {
+    /// The sources of a table of events, its name and number given, in the order of arrival.
+    pub(super) fn event_sources(&self, name: &str, number: u32) -> Vec<Arc<dyn EventSource>> {
+        let of_table = |part: &&Arc<Part>| part.event_schema().is_some_and(|s| s.table() == name);
+        let mut parts: Vec<&Arc<Part>> = self.parts.iter().filter(of_table).collect();
+        parts.sort_by_key(|part| (part.meta().rank, part.meta().tombstones, part.meta().id));
+        let parts = parts.into_iter().map(|part| Arc::clone(part) as Arc<dyn EventSource>);
+        let heads = self.frozen.iter().chain([&self.head]);
+        parts.chain(heads.flat_map(|head| head.event_sources(number))).collect()
+    }
+
     /// Every source, in no order; their ranks order the writes.
     pub(super) fn sources(&self) -> Sources {
         let mut sources = sources_of(&self.parts, &self.masks);
@@ -286,6 +304,8 @@ pub(super) fn sources_of(parts: &[Arc<Part>], masks: &[Mask]) -> Sources {
         match part.meta().layout {
             Layout::Samples => sources.samples.push(Arc::clone(part) as Arc<dyn ChunkSource>),
             Layout::Records => sources.records.push(Arc::clone(part) as Arc<dyn RecordSource>),
+            // Its rows are of no series.
+            Layout::Events => {}
         }
     }
     sources

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
-use super::shared::Shared;
+use super::shared::{Shared, View};
 use crate::error::Result;
 use crate::fs::tree_bytes;
 use crate::part::{Layout, PartMeta};
-use crate::segment::ColumnStats;
+use crate::segment::{ColumnStats, EventSource};
 use crate::time::Tier;
 
 /// What a store holds and how large it is.
@@ -36,8 +36,10 @@ pub struct Stats {
     pub parts: Vec<PartStats>,
     /// The columns of all parts together, by kind and encoding.
     pub columns: Vec<ColumnStats>,
-    /// The parts of each tier together, ascending.
+    /// The parts of each tier together, ascending; those of events apart.
     pub tiers: Vec<TierStats>,
+    /// The tables of events, ascending by name.
+    pub events: Vec<EventTableStats>,
     /// Deletes whose bytes are not all gone yet.
     pub tombstones: u64,
     /// Bytes of parts that retention dropped in this run, by cause: `expired`, `covered` (bytes
@@ -59,6 +61,26 @@ pub struct TierStats {
     pub bytes_on_disk: u64,
     /// Samples; of coarser tiers, and of distributions, values of records.
     pub samples: u64,
+}
+
+/// One table of events.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EventTableStats {
+    /// Its name.
+    pub table: String,
+    /// Its version.
+    pub version: u32,
+    /// Its columns, the time not counted.
+    pub columns: u64,
+    /// Rows in parts.
+    pub rows: u64,
+    /// Rows in the heads, not yet in a part.
+    pub head_rows: u64,
+    /// Parts.
+    pub parts: u64,
+    /// Bytes of their directories.
+    pub bytes_on_disk: u64,
 }
 
 /// One part.
@@ -103,6 +125,7 @@ pub(super) fn collect(shared: &Shared) -> Result<Stats> {
         log_bytes,
         columns: merged(parts.iter().flat_map(|part| &part.columns)),
         tiers: tiers(&parts),
+        events: event_tables(shared, &view, &parts),
         tombstones: view.catalog.tombstones.len() as u64,
         dropped_bytes: shared.counters.dropped_bytes().to_vec(),
         maintenance_error: shared.upkeep.last_error().map(|error| error.to_string()),
@@ -118,7 +141,7 @@ impl PartStats {
 
 fn tiers(parts: &[PartStats]) -> Vec<TierStats> {
     let mut tiers: BTreeMap<Tier, TierStats> = BTreeMap::new();
-    for part in parts {
+    for part in parts.iter().filter(|part| part.meta.layout != Layout::Events) {
         let tier = part.meta.tier;
         let empty = TierStats { tier, parts: 0, bytes_on_disk: 0, samples: 0 };
         let sum = tiers.entry(tier).or_insert(empty);
@@ -127,6 +150,32 @@ fn tiers(parts: &[PartStats]) -> Vec<TierStats> {
         sum.samples += part.meta.samples;
     }
     tiers.into_values().collect()
+}
+
+/// `parts` are the view's, in its order.
+fn event_tables(shared: &Shared, view: &View, parts: &[PartStats]) -> Vec<EventTableStats> {
+    let tables = shared.tables.all().into_iter().map(|table| {
+        let schema = &table.schema;
+        let of_table = view.parts.iter().zip(parts).filter(|(part, _)| {
+            part.event_schema().is_some_and(|found| found.table() == schema.table())
+        });
+        let of_table: Vec<&PartStats> = of_table.map(|(_, stats)| stats).collect();
+        let blocks = view.frozen.iter().chain([&view.head]);
+        let blocks = blocks.flat_map(|head| head.event_sources(table.number));
+        let in_head = |source: &dyn EventSource| -> u64 {
+            source.stretches().iter().map(|stretch| u64::from(stretch.rows)).sum()
+        };
+        EventTableStats {
+            table: schema.table().to_owned(),
+            version: schema.version(),
+            columns: schema.columns().len() as u64,
+            rows: of_table.iter().map(|part| part.meta.event_rows()).sum(),
+            head_rows: blocks.map(|source| in_head(&*source)).sum(),
+            parts: of_table.len() as u64,
+            bytes_on_disk: of_table.iter().map(|part| part.bytes_on_disk).sum(),
+        }
+    });
+    tables.collect()
 }
 
 /// Sums columns of equal kind and encoding, ordered by these.

@@ -45,8 +45,12 @@ pub struct VerifyReport {
     pub chunks: u64,
     /// Samples in parts.
     pub samples: u64,
+    /// Rows of events in parts.
+    pub event_rows: u64,
     /// Samples in the log.
     pub log_samples: u64,
+    /// Rows of events in the log.
+    pub log_event_rows: u64,
     /// Log files read.
     pub log_files: u64,
     /// Bytes at the log's end that a crash tore; no damage, since none of them was ever synced.
@@ -136,7 +140,7 @@ fn verify_parts(
     for entry in &catalog.parts {
         progress(VerifyStep { bytes_done, bytes_total });
         let part = open_part(fs, dir, entry, &Index::new(), &cache);
-        let PartReport { segments, chunks, samples, problems } = match part {
+        let PartReport { segments, chunks, samples, event_rows, problems } = match part {
             Ok(part) => part.verify(&mut |_| {}),
             Err(error) => PartReport { problems: vec![error], ..PartReport::default() },
         };
@@ -144,6 +148,7 @@ fn verify_parts(
         report.segments += segments;
         report.chunks += chunks;
         report.samples += samples;
+        report.event_rows += event_rows;
         for problem in problems {
             report.note(&parts_dir(dir).join(directory_name(entry.id)), &problem);
         }
@@ -154,14 +159,18 @@ fn verify_parts(
 
 fn verify_log(fs: &dyn Fs, dir: &Path, watermark: u64, report: &mut VerifyReport) {
     let log = dir.join("log");
-    let mut samples = 0;
+    let (mut samples, mut rows) = (0, 0);
     let replayed = wal::replay(fs, &log, watermark, &mut |record| {
-        if let Record::Scrape { values, .. } | Record::Column { values, .. } = record {
-            samples += values.len() as u64;
+        match record {
+            Record::Scrape { values, .. } | Record::Column { values, .. } => {
+                samples += values.len() as u64;
+            }
+            Record::Events { batch, .. } => rows += batch.len() as u64,
+            _ => {}
         }
         Ok(())
     });
-    report.log_samples = samples;
+    (report.log_samples, report.log_event_rows) = (samples, rows);
     match replayed {
         Ok(replay) => {
             report.log_files = replay.files;

@@ -1,7 +1,7 @@
 //! The head: recent samples in memory, until they freeze into parts.
 //!
 //! Owns: the *lanes* that samples are appended to (one a scrape group, one a series that comes
-//! alone), the late lane for samples out of order, the distributions beside them, the rule that for
+//! alone), the late lane for samples out of order, the distributions and the rows of events beside them, the rule that for
 //! equal timestamps the later write wins, and the way a head freezes into groups for the segment
 //! writer. Written by one thread (`engine::ingest`); readers hold a [`Snapshot`], which never
 //! changes.
@@ -9,6 +9,7 @@
 //! Does not own: durability (`wal`), or which head is live (`engine`).
 
 mod distributions;
+mod events;
 mod freeze;
 mod lane;
 mod plan;
@@ -21,7 +22,8 @@ pub use freeze::FrozenGroup;
 pub use snapshot::Snapshot;
 
 use crate::aggregate::Distribution;
-use crate::model::SeriesId;
+use crate::model::{EventBatch, EventSchema, SeriesId};
+use events::EventLanes;
 use lane::Lane;
 use snapshot::Late;
 
@@ -45,6 +47,7 @@ pub struct Head {
     /// would get a lane of its own.
     lane_of_group: HashMap<u32, (u32, Arc<Group>)>,
     lane_of_series: HashMap<SeriesId, u32>,
+    events: EventLanes,
     bytes: usize,
     late: u64,
 }
@@ -127,6 +130,19 @@ impl Head {
         self.bytes = (self.bytes + added).saturating_sub(replaced);
     }
 
+    /// Appends rows of the table of events of this number; `schema` is what is known of the table, or
+    /// was when the rows were declared: the rows have as many values, or fewer.
+    pub fn append_events(
+        &mut self,
+        table: u32,
+        schema: &Arc<EventSchema>,
+        batch: &EventBatch,
+        sequence: u64,
+    ) {
+        self.snapshot.note(sequence, 0);
+        self.bytes += self.events.append(table, schema, batch);
+    }
+
     fn add_lane(&mut self, series: Arc<[SeriesId]>) -> u32 {
         // Each lane holds at least one of at most 2^30 series' samples within the byte budget.
         let lane = u32::try_from(self.snapshot.lanes.len()).unwrap_or(u32::MAX);
@@ -145,7 +161,9 @@ impl Head {
     /// tail rows of the lanes that a snapshot still holds.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        self.snapshot.clone()
+        let mut snapshot = self.snapshot.clone();
+        snapshot.events = self.events.snapshot();
+        snapshot
     }
 
     /// Samples that came after a later one of their lane.
@@ -163,7 +181,13 @@ impl Head {
     /// Whether nothing was appended.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.snapshot.samples() == 0
+        self.snapshot.samples() == 0 && self.events.rows() == 0
+    }
+
+    /// Rows of events appended.
+    #[must_use]
+    pub fn event_rows(&self) -> u64 {
+        self.events.rows()
     }
 
     /// Samples appended, replaced ones included.

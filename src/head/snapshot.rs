@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use roaring::RoaringBitmap;
 
 use super::distributions::Distributions;
+use super::events::EventTables;
 use super::lane::Lane;
 use super::plan::{Plan, RowRef};
 use crate::aggregate::Partial;
 use crate::error::Result;
-use crate::model::{SeriesId, is_stale};
-use crate::segment::{ChunkRef, ChunkSource, Extent, Latest};
+use crate::model::{EventSchema, SeriesId, is_stale};
+use crate::segment::{ChunkRef, ChunkSource, EventSource, Extent, Latest};
 use crate::time::{TimeRange, Timestamp};
 
 /// A column of a lane.
@@ -57,6 +58,8 @@ pub struct Snapshot {
     /// Each series' samples behind a count of their own: a late one copies no other series'.
     late: Arc<HashMap<SeriesId, Arc<BTreeMap<i64, Late>>>>,
     pub(super) distributions: Distributions,
+    /// Of a snapshot; the writer's side keeps its own.
+    pub(super) events: EventTables,
     plans: Mutex<Plans>,
     base_sequence: Option<u64>,
     last_sequence: Option<u64>,
@@ -70,6 +73,7 @@ impl Clone for Snapshot {
             places: Arc::clone(&self.places),
             late: Arc::clone(&self.late),
             distributions: self.distributions.clone(),
+            events: self.events.clone(),
             // Plans belong to one state of the rows.
             plans: Mutex::default(),
             ..*self
@@ -105,6 +109,36 @@ impl Snapshot {
     #[must_use]
     pub fn samples(&self) -> u64 {
         self.samples
+    }
+
+    /// Whether it holds nothing at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.samples == 0 && self.event_rows() == 0
+    }
+
+    /// Rows of events.
+    #[must_use]
+    pub fn event_rows(&self) -> u64 {
+        self.events.rows()
+    }
+
+    /// The numbers of the tables of events that have rows, ascending, and what is known of them.
+    pub fn event_tables(&self) -> impl Iterator<Item = (u32, &Arc<EventSchema>)> {
+        self.events.tables()
+    }
+
+    /// The rows of a table of events, in the order of arrival. Cost: where the last rows came out of
+    /// order, they are sorted.
+    #[must_use]
+    pub fn event_sources(&self, table: u32) -> Vec<Arc<dyn EventSource>> {
+        self.events.sources(table)
+    }
+
+    /// The times of the first and the last row of events, both inclusive. Cost: one look a row.
+    #[must_use]
+    pub fn event_bounds(&self) -> Option<(Timestamp, Timestamp)> {
+        self.events.bounds()
     }
 
     /// The last batch's sequence number.

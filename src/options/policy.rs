@@ -70,6 +70,15 @@ pub struct RetentionRule {
     pub keep: Keep,
 }
 
+/// Keeps a table of events for another time than the rest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableRule {
+    /// The table's name.
+    pub table: String,
+    /// How long.
+    pub keep: Keep,
+}
+
 /// What is kept of history, how long, and within how many bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
@@ -84,6 +93,10 @@ pub struct Policy {
     pub keep: Keep,
     /// Exceptions; the first rule whose selector accepts a series decides.
     pub rules: Vec<RetentionRule>,
+    /// Tables of events that are kept for another time, or within other bytes, than
+    /// [`keep`](Self::keep) says of raw, which counts for all others. Of their own tiers only raw
+    /// counts: events have no other.
+    pub tables: Vec<TableRule>,
     /// The most bytes that the store's directory takes, log and compaction scratch included;
     /// `None` for no bound. At least four times [`Options::head_bytes_max`](super::Options).
     pub bytes_max: Option<u64>,
@@ -100,6 +113,7 @@ impl Default for Policy {
             sketches: Vec::new(),
             keep: Keep::FOREVER,
             rules: Vec::new(),
+            tables: Vec::new(),
             bytes_max: None,
             lateness: Duration::from_secs(3600),
         }
@@ -115,10 +129,23 @@ impl Policy {
         rule.unwrap_or(self.rules.len())
     }
 
+    /// The class of a table of events, `number` being its own among those of the store: each table is
+    /// one, above the classes of series.
+    #[must_use]
+    pub fn class_of_table(&self, table: &str, number: u32) -> usize {
+        let rule = self.tables.iter().position(|rule| rule.table == table);
+        let rule = rule.unwrap_or(self.tables.len() + number as usize);
+        self.rules.len() + 1 + rule
+    }
+
     /// How long a class is kept.
     #[must_use]
     pub fn keep_of(&self, class: usize) -> &Keep {
-        self.rules.get(class).map_or(&self.keep, |rule| &rule.keep)
+        if let Some(rule) = self.rules.get(class) {
+            return &rule.keep;
+        }
+        let table = class.checked_sub(self.rules.len() + 1).and_then(|at| self.tables.get(at));
+        table.map_or(&self.keep, |rule| &rule.keep)
     }
 
     /// Whether the series' tier records carry sketches because the policy says so.
@@ -145,7 +172,14 @@ impl Policy {
                 return invalid("policy.tiers", format!("{coarse} is no multiple of {fine}"));
             }
         }
-        let keeps = || self.rules.iter().map(|rule| &rule.keep).chain([&self.keep]);
+        let names: std::collections::HashSet<&str> =
+            self.tables.iter().map(|rule| rule.table.as_str()).collect();
+        if names.len() < self.tables.len() {
+            return invalid("policy.tables", "a table has two rules".into());
+        }
+        let of_tables = || self.tables.iter().map(|rule| &rule.keep);
+        let keeps =
+            || self.rules.iter().map(|rule| &rule.keep).chain(of_tables()).chain([&self.keep]);
         let aged = keeps().flat_map(Keep::limits).map(|(tier, _)| tier);
         let bounded = || keeps().flat_map(Keep::byte_limits).map(|(tier, _)| tier);
         if let Some(tier) = aged.chain(bounded()).find(|tier| !self.is_kept(*tier)) {

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
 use crate::aggregate::Partial;
 use crate::error::Result;
-use crate::segment::{Chunk, Segment};
+use crate::segment::{Chunk, EventSegment, Segment};
 use crate::store::PartStore;
 
 /// Bounds of a [`PartCache`].
@@ -80,17 +80,26 @@ pub struct CacheStats {
     pub opens: u64,
 }
 
+/// A segment of either make.
+#[derive(Clone)]
+pub(super) enum Opened {
+    /// Chunks of series.
+    Chunks(Arc<Segment>),
+    /// A column of events.
+    Events(Arc<EventSegment>),
+}
+
 /// The place of one segment of one part.
 #[derive(Default)]
 pub(super) struct Slot {
-    segment: RwLock<Option<Arc<Segment>>>,
+    segment: RwLock<Option<Opened>>,
     /// Held by the thread that loads it.
     loading: Mutex<()>,
     used: AtomicBool,
 }
 
 impl Slot {
-    pub(super) fn get(&self) -> Option<Arc<Segment>> {
+    pub(super) fn get(&self) -> Option<Opened> {
         let segment = self.segment.read().unwrap_or_else(PoisonError::into_inner).clone()?;
         // Read first: a flag that is already set stays in every core's cache.
         if !self.used.load(Ordering::Relaxed) {
@@ -99,7 +108,7 @@ impl Slot {
         Some(segment)
     }
 
-    fn set(&self, segment: Option<Arc<Segment>>) -> Option<Arc<Segment>> {
+    fn set(&self, segment: Option<Opened>) -> Option<Opened> {
         let mut place = self.segment.write().unwrap_or_else(PoisonError::into_inner);
         std::mem::replace(&mut *place, segment)
     }
@@ -111,7 +120,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// What an open segment takes: its bytes, and its directory decoded.
-fn memory_bytes(segment: &Segment, bytes: u32) -> u64 {
+fn memory_bytes(segment: &Opened, bytes: u32) -> u64 {
+    let segment = match segment {
+        Opened::Chunks(segment) => segment,
+        Opened::Events(segment) => return segment.memory_bytes() as u64,
+    };
     let chunks = segment.chunks().len() * (size_of::<Chunk>() + size_of::<Partial>());
     let columns = size_of_val(segment.timestamp_columns());
     u64::from(bytes) + (chunks + columns) as u64
@@ -164,8 +177,8 @@ impl PartCache {
         &self,
         slot: &Arc<Slot>,
         bytes: u32,
-        load: impl FnOnce() -> Result<Segment>,
-    ) -> Result<Arc<Segment>> {
+        load: impl FnOnce() -> Result<Opened>,
+    ) -> Result<Opened> {
         if let Some(segment) = slot.get() {
             return Ok(segment);
         }
@@ -174,10 +187,10 @@ impl PartCache {
         if let Some(segment) = slot.get() {
             return Ok(segment);
         }
-        let segment = Arc::new(load()?);
+        let segment = load()?;
         self.loads.fetch_add(1, Ordering::Relaxed);
         slot.used.store(true, Ordering::Relaxed);
-        slot.set(Some(Arc::clone(&segment)));
+        slot.set(Some(segment.clone()));
         self.keep(slot, memory_bytes(&segment, bytes));
         Ok(segment)
     }

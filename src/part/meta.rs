@@ -3,7 +3,8 @@
 
 use crate::codec::bytes::{Reader, read_frame, write_frame, write_signed, write_varint};
 use crate::error::DecodeError;
-use crate::segment::{Field, SegmentInfo};
+use crate::model::EVENT_COLUMNS_MAX;
+use crate::segment::{Field, SegmentInfo, TIME_FIELD};
 use crate::store::StoreKind;
 use crate::time::{Tier, TimeRange, Timestamp};
 
@@ -31,11 +32,12 @@ pub struct PartMeta {
     pub first: Timestamp,
     /// Its latest sample, inclusive.
     pub last: Timestamp,
-    /// Samples; with [`Layout::Records`] the values of all fields.
+    /// Samples; with [`Layout::Records`] the values of all fields, with [`Layout::Events`] those of all
+    /// columns, times and nulls among them.
     pub samples: u64,
     /// Chunks.
     pub chunks: u64,
-    /// Series in its table.
+    /// Series in its table; 1 with [`Layout::Events`].
     pub series: u32,
     /// Its segments; the number of one is its key in the store.
     pub segments: Vec<SegmentEntry>,
@@ -54,6 +56,19 @@ pub enum Layout {
     /// Several columns a series: the fields of its [`Records`](crate::segment::Records). Tier parts,
     /// and distributions as they were recorded.
     Records = 1,
+    /// Rows of one table of events: a segment is one column of a stretch, the times first. The table is
+    /// the part's one series, so to speak; in the series table's place stands its schema.
+    Events = 2,
+}
+
+impl PartMeta {
+    /// Rows of events: as many as its columns of times have.
+    #[must_use]
+    pub fn event_rows(&self) -> u64 {
+        let times = self.segments.iter().filter(|segment| segment.info.first_series == TIME_FIELD);
+        let rows = times.map(|segment| segment.info.samples).sum();
+        if self.layout == Layout::Events { rows } else { 0 }
+    }
 }
 
 impl Layout {
@@ -65,20 +80,22 @@ impl Layout {
         match number {
             0 => Ok(Self::Samples),
             1 => Ok(Self::Records),
+            2 => Ok(Self::Events),
             _ => Err(DecodeError::Invalid {
                 what: "layout of a part",
                 found: u64::from(number),
-                expected: "0 (samples) or 1 (records)",
+                expected: "0 (samples), 1 (records) or 2 (events)",
             }),
         }
     }
 
-    /// Columns that a series has room for.
+    /// Columns that a series, or a table of events, has room for.
     #[must_use]
     pub const fn columns_per_series(self) -> u32 {
         match self {
             Self::Samples => 1,
             Self::Records => Field::ROOM,
+            Self::Events => EVENT_COLUMNS_MAX as u32 + 1,
         }
     }
 }
@@ -164,7 +181,7 @@ fn summarise(identity: Identity, series: u32, segments: Vec<SegmentEntry>) -> Pa
     }
 }
 
-/// Reads a meta file: the meta, and the bytes of the series table.
+/// Reads a meta file: the meta, and the bytes of the series table or schema.
 pub(super) fn decode(file: &[u8]) -> Result<(PartMeta, &[u8]), DecodeError> {
     let mut reader = Reader::new(file);
     let (_, body) = read_frame(&mut reader, "part meta", MAGIC, VERSION)?;

@@ -14,6 +14,7 @@
 
 mod cache;
 mod directory;
+mod events;
 mod meta;
 mod records;
 #[cfg(test)]
@@ -34,14 +35,17 @@ pub use self::write::{
     Builder, PartSpec, directory_name, part_dir, remove, size_bytes, sweep, write,
 };
 
-use self::cache::{STORE_READ_BYTES_MAX, Slot};
+use self::cache::{Opened, STORE_READ_BYTES_MAX, Slot};
 use self::directory::Directory;
+use self::events::EventTable;
 use crate::aggregate::Partial;
 use crate::error::{DecodeError, Error, Result};
 use crate::fs::{Fs, read_file};
 use crate::index::{Index, table};
 use crate::model::SeriesId;
-use crate::segment::{Chunk, ChunkRef, ChunkSource, Extent, Latest, RecordFields, Segment};
+use crate::segment::{
+    Chunk, ChunkRef, ChunkSource, Extent, Latest, RecordFields, Segment, SharedBytes,
+};
 use crate::store::{self, PartStore};
 use crate::time::TimeRange;
 
@@ -67,6 +71,8 @@ pub struct Part {
     /// Stands for this part in the cache.
     tenant: u64,
     slots: Vec<Arc<Slot>>,
+    /// Of a part of events, its table.
+    events: Option<EventTable>,
     /// Which fields the records of series carry, by position, as far as was asked.
     fields: Mutex<HashMap<u32, RecordFields>>,
     /// The last sample of each series, by position: gathered when many are asked for.
@@ -111,6 +117,10 @@ impl Part {
                 expected,
             }));
         }
+        if meta.layout == Layout::Events {
+            let events = EventTable::decode(table, &meta).map_err(corrupt)?;
+            return Ok(Self::assemble(fs, dir, meta, Vec::new(), Some(events), cache));
+        }
         let table = table::decode(table).map_err(corrupt)?;
         if table.len() != meta.series as usize {
             let (found, expected) = (table.len() as u64, "as many series as the meta says");
@@ -121,14 +131,26 @@ impl Part {
         for (metric, metadata) in table.metadata() {
             index.set_metadata(metric, metadata);
         }
+        Ok(Self::assemble(fs, dir, meta, ids, None, cache))
+    }
+
+    fn assemble(
+        fs: &Arc<dyn Fs>,
+        dir: PathBuf,
+        meta: PartMeta,
+        ids: Vec<SeriesId>,
+        events: Option<EventTable>,
+        cache: &Arc<PartCache>,
+    ) -> Self {
         let mut positions: Vec<_> = ids.iter().copied().zip(0..).collect();
         positions.sort_unstable();
-        Ok(Self {
+        Self {
             fs: Arc::clone(fs),
             dir,
             directory: Directory::new(&meta.segments),
             ids,
             positions,
+            events,
             cache: Arc::clone(cache),
             tenant: cache.admit_part(),
             slots: meta.segments.iter().map(|_| Arc::default()).collect(),
@@ -138,7 +160,7 @@ impl Part {
             opening: Mutex::new(()),
             retired: AtomicBool::new(false),
             meta,
-        })
+        }
     }
 
     /// What it holds.
@@ -180,7 +202,11 @@ impl Part {
     pub fn segment(&self, number: u32) -> Result<Arc<Segment>> {
         let slot = self.slots.get(number as usize).ok_or_else(|| self.no_segment(number))?;
         let bytes = self.meta.segments.get(number as usize).map_or(0, |entry| entry.bytes);
-        self.cache.segment(slot, bytes, || self.load_pooled(number))
+        let open = || self.load_pooled(number).map(|segment| Opened::Chunks(Arc::new(segment)));
+        match self.cache.segment(slot, bytes, open)? {
+            Opened::Chunks(segment) => Ok(segment),
+            Opened::Events(_) => Err(self.stranger(number)),
+        }
     }
 
     /// As [`segment`](Self::segment), but what is not in the cache is not put there: for readers
@@ -190,16 +216,24 @@ impl Part {
     /// As [`segment`](Self::segment).
     pub fn segment_once(&self, number: u32) -> Result<Arc<Segment>> {
         let slot = self.slots.get(number as usize).ok_or_else(|| self.no_segment(number))?;
-        slot.get().map_or_else(|| self.load_pooled(number).map(Arc::new), Ok)
+        match slot.get() {
+            Some(Opened::Chunks(segment)) => Ok(segment),
+            Some(Opened::Events(_)) => Err(self.stranger(number)),
+            None => self.load_pooled(number).map(Arc::new),
+        }
     }
 
     /// Reads a segment past the segment cache, through the part's pooled store.
     fn load_pooled(&self, number: u32) -> Result<Segment> {
+        let bytes = self.read_pooled(number)?;
+        Segment::open(bytes).map_err(|source| self.corrupt(number, source))
+    }
+
+    fn read_pooled(&self, number: u32) -> Result<SharedBytes> {
         let store = self.cache.store(self.tenant, &self.opening, || self.open_store())?;
-        let segment = self.load(store.as_ref(), number)?;
-        let bytes = self.meta.segments.get(number as usize).map_or(0, |entry| entry.bytes);
-        self.cache.charge(self.tenant, bytes);
-        Ok(segment)
+        let value = self.read(store.as_ref(), number)?;
+        self.cache.charge(self.tenant, value.as_ref().len() as u32);
+        Ok(value)
     }
 
     fn open_store(&self) -> Result<Box<dyn PartStore>> {
@@ -208,6 +242,12 @@ impl Part {
 
     /// Reads a segment past the cache and checks that it is the one of the meta.
     fn load(&self, store: &dyn PartStore, number: u32) -> Result<Segment> {
+        let value = self.read(store, number)?;
+        Segment::open(value).map_err(|source| self.corrupt(number, source))
+    }
+
+    /// The bytes of a segment, as the meta knows them.
+    fn read(&self, store: &dyn PartStore, number: u32) -> Result<SharedBytes> {
         let entry = self.meta.segments.get(number as usize);
         let entry = entry.ok_or_else(|| self.no_segment(number))?;
         let value = store.get(u64::from(number))?.ok_or_else(|| self.no_segment(number))?;
@@ -221,13 +261,18 @@ impl Part {
         if expected != found {
             return Err(self.corrupt(number, DecodeError::Checksum { expected, found }));
         }
-        Segment::open(value).map_err(|source| self.corrupt(number, source))
+        Ok(value)
     }
 
     /// That a segment is damaged.
     pub(crate) fn corrupt(&self, number: u32, source: DecodeError) -> Error {
         let path = self.dir.join(STORE_DIR).join(format!("segment {number}"));
         Error::corrupt(path, 0, source)
+    }
+
+    fn stranger(&self, number: u32) -> Error {
+        let (found, expected) = (u64::from(number), "one of the part's layout");
+        self.corrupt(number, DecodeError::Invalid { what: "segment", found, expected })
     }
 
     fn no_segment(&self, number: u32) -> Error {

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{META_BYTES_MAX, META_FILE, Part, STORE_READ_BYTES_MAX, meta};
+use super::{Layout, META_BYTES_MAX, META_FILE, Part, STORE_READ_BYTES_MAX, meta};
 use crate::error::{DecodeError, Error, Result};
 use crate::fs::read_file;
-use crate::segment::{ColumnStats, Records};
+use crate::segment::{ColumnStats, Records, TIME_FIELD};
 use crate::store::PartStore;
 use crate::time::TimeRange;
 
@@ -18,6 +18,8 @@ pub struct PartReport {
     pub chunks: u64,
     /// Samples in them.
     pub samples: u64,
+    /// Rows of events in them.
+    pub event_rows: u64,
     /// Everything that is wrong; empty for a part that is whole.
     pub problems: Vec<Error>,
 }
@@ -45,6 +47,9 @@ impl Part {
     /// Whether the columns of each series fit together; of a part of records. Every segment is
     /// known to be whole, so this may go through the caches.
     fn verify_records(&self) -> Result<()> {
+        if self.meta.layout != Layout::Records {
+            return Ok(());
+        }
         let mut records = Records::default();
         (0..self.meta.series)
             .try_for_each(|position| self.read_records_at(position, TimeRange::ALL, &mut records))
@@ -64,7 +69,13 @@ impl Part {
                 Ok(()) => {
                     report.segments += 1;
                     report.chunks += u64::from(entry.info.chunks);
-                    report.samples += entry.info.samples;
+                    match self.meta.layout {
+                        Layout::Samples | Layout::Records => report.samples += entry.info.samples,
+                        Layout::Events if entry.info.first_series == TIME_FIELD => {
+                            report.event_rows += entry.info.samples;
+                        }
+                        Layout::Events => {}
+                    }
                 }
                 Err(problem) => report.problems.push(problem),
             }
@@ -86,6 +97,9 @@ impl Part {
     }
 
     fn verify_segment(&self, store: &dyn PartStore, number: u32) -> Result<()> {
+        if self.meta.layout == Layout::Events {
+            return self.verify_events(store, number);
+        }
         let segment = self.load(store, number)?;
         segment.verify().map_err(|source| self.corrupt(number, source))?;
         let Some(entry) = self.meta.segments.get(number as usize) else { return Ok(()) };
@@ -115,13 +129,17 @@ impl Part {
         Err(Error::corrupt(&self.dir, 0, source))
     }
 
-    /// Columns, samples and bytes by kind and encoding, over all segments. Reads every segment's
+    /// Columns, samples and bytes by kind and encoding, over all segments; none of a part of events.
+    /// Reads every segment's
     /// directory, past the segment cache.
     ///
     /// # Errors
     /// The first segment that does not read.
     pub fn column_stats(&self) -> Result<Vec<ColumnStats>> {
         let mut sums: BTreeMap<_, ColumnStats> = BTreeMap::new();
+        if self.meta.layout == Layout::Events {
+            return Ok(Vec::new());
+        }
         for (number, _) in (0_u32..).zip(&self.meta.segments) {
             let segment = self.load_pooled(number)?;
             let stats = segment.column_stats().map_err(|source| self.corrupt(number, source))?;

@@ -87,7 +87,17 @@ impl Builder {
             let reason = format!("{} are more than 2^32", series.len());
             return Err(Error::InvalidArgument { what: "series of a part", reason });
         }
-        let table = table::encode(series, metadata)?;
+        Self::begin(fs, parts_dir, spec, series.len(), table::encode(series, metadata)?)
+    }
+
+    /// Begins a part of a table of `series` entries, which `table` holds as bytes.
+    pub(super) fn begin(
+        fs: &Arc<dyn Fs>,
+        parts_dir: &Path,
+        spec: &PartSpec,
+        series: usize,
+        table: Vec<u8>,
+    ) -> Result<Self> {
         let building = parts_dir.join(directory_name(spec.id) + TEMPORARY_SUFFIX);
         if fs.file_bytes(&building)?.is_some() {
             // A failed attempt of the same id.
@@ -100,7 +110,7 @@ impl Builder {
             parts_dir: parts_dir.to_owned(),
             building,
             spec: *spec,
-            series: series.len(),
+            series,
             table,
             store,
             segments: Vec::new(),

@@ -11,6 +11,7 @@
 mod builder;
 mod directory;
 mod encoded;
+mod events;
 mod format;
 mod merge;
 mod reader;
@@ -22,6 +23,11 @@ mod writer;
 pub use builder::{EncodedTimestamps, EncodedValues};
 pub use directory::{Chunk, TimestampColumn};
 pub use encoded::{EncodedGroup, ReadEncoded, lay_segments};
+pub use events::{
+    Bounds, Column, EncodedColumn, EventMerge, EventSegment, EventSource, EventStretch, GROUP_ROWS,
+    GroupBounds, LoadGroup, STRETCH_ROWS_MAX, STRETCH_TEXT_BYTES_MAX, StoredColumn, StretchCutter,
+    TIME_FIELD, check_stretch, encode_column, encode_times, read_field, read_group,
+};
 pub use merge::{Columns, merge_latest_wins};
 pub(crate) use merge::{count_below, weave_latest_wins};
 pub use reader::{ColumnKind, ColumnStats, Segment, SharedBytes};

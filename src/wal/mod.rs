@@ -3,7 +3,8 @@
 //! Owns: log files (`docs/format.md`, "Log"), group writing, replay, truncation. Does not own:
 //! when to sync, rotate or truncate (`engine`), or which part covers what (`catalog`).
 //!
-//! - A log file is self-contained: each declares a series or group before its first use in it.
+//! - A log file is self-contained: each declares a series, a group or a table of events
+//!   before its first use in it.
 //! - Every data record has a *sequence number*: 1, 2, 3, ... without gaps over all files. A file's
 //!   header tells the first one it can hold; the watermark tells the last that parts cover.
 //! - Records reach a file in frames, each checksummed, each written by one call. A frame also
@@ -14,6 +15,7 @@
 mod format;
 mod reader;
 mod record;
+mod rows;
 mod truncate;
 mod writer;
 

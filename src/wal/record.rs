@@ -4,11 +4,12 @@ use std::collections::HashMap;
 
 use roaring::RoaringBitmap;
 
+use super::rows;
 use crate::aggregate::{Distribution, Sketch};
 use crate::codec::bytes::{Reader, write_signed, write_varint};
-use crate::codec::sketches;
+use crate::codec::{schemas, sketches};
 use crate::error::DecodeError;
-use crate::model::{Metadata, MetricKind, Series, SeriesId};
+use crate::model::{EventBatch, EventKind, EventSchema, Metadata, MetricKind, Series, SeriesId};
 
 /// One entry of the log, as replay shows it.
 ///
@@ -76,6 +77,22 @@ pub enum Record<'a> {
         /// What was observed, bit for bit.
         distribution: &'a Distribution,
     },
+    /// Names a table of events; a later one of the same id has more columns.
+    EventTable {
+        /// The id of the run that wrote the file.
+        id: u32,
+        /// What it stands for.
+        schema: &'a EventSchema,
+    },
+    /// Rows of one table of events.
+    Events {
+        /// Its place in the order of writes.
+        sequence: u64,
+        /// The table, declared before.
+        table: u32,
+        /// In the order they were sent; of as many values as the table has columns, or fewer.
+        batch: &'a EventBatch,
+    },
 }
 
 const SERIES: u8 = 1;
@@ -84,6 +101,8 @@ const GROUP: u8 = 3;
 const SCRAPE: u8 = 4;
 const COLUMN: u8 = 5;
 const DISTRIBUTION: u8 = 6;
+const EVENT_TABLE: u8 = 7;
+const EVENTS: u8 = 8;
 
 /// Longest varint of 32 bits, and of 64.
 const VARINT32_BYTES: usize = 5;
@@ -98,12 +117,31 @@ pub(crate) struct Declared {
     pub(crate) series: RoaringBitmap,
     /// Group → number of members.
     pub(crate) groups: HashMap<u32, usize>,
+    /// Table of events → kinds of its columns.
+    pub(crate) tables: HashMap<u32, Vec<EventKind>>,
+}
+
+impl Declared {
+    pub(crate) fn add_table(&mut self, id: u32, schema: &EventSchema) {
+        let kinds = schema.columns().iter().map(|column| column.kind);
+        self.tables.insert(id, kinds.collect());
+    }
 }
 
 impl Record<'_> {
     /// Whether it takes a sequence number.
     pub(crate) const fn is_data(&self) -> bool {
-        matches!(self, Self::Scrape { .. } | Self::Column { .. } | Self::Distribution { .. })
+        match self {
+            Self::Scrape { .. }
+            | Self::Column { .. }
+            | Self::Distribution { .. }
+            | Self::Events { .. } => true,
+            Self::File { .. }
+            | Self::Series { .. }
+            | Self::Metadata { .. }
+            | Self::Group { .. }
+            | Self::EventTable { .. } => false,
+        }
     }
 
     /// A bound on the encoded length, bytes.
@@ -125,6 +163,8 @@ impl Record<'_> {
                 Self::Distribution { distribution, .. } => {
                     DISTRIBUTION_BYTES + BIN_BYTES * distribution.sketch().bins()
                 }
+                Self::EventTable { schema, .. } => schemas::bytes_max(schema),
+                Self::Events { batch, .. } => rows::bytes_max(batch),
             }
     }
 
@@ -184,6 +224,16 @@ impl Record<'_> {
                 write_varint(out, sketch.len() as u64);
                 out.extend_from_slice(&sketch);
             }
+            Self::EventTable { id, schema } => {
+                out.push(EVENT_TABLE);
+                write_varint(out, u64::from(id));
+                schemas::encode(schema, out);
+            }
+            Self::Events { table, batch, .. } => {
+                out.push(EVENTS);
+                write_varint(out, u64::from(table));
+                rows::encode(batch, out);
+            }
         }
     }
 }
@@ -205,7 +255,7 @@ fn write_values(out: &mut Vec<u8>, values: &[f64]) {
 
 /// Differences of differences, zigzag varints: a steady beat costs one byte a sample. Wraps, so
 /// that any order of any timestamps comes back.
-fn write_timestamps(out: &mut Vec<u8>, timestamps: &[i64]) {
+pub(super) fn write_timestamps(out: &mut Vec<u8>, timestamps: &[i64]) {
     let (mut previous, mut step) = (0i64, 0i64);
     for &timestamp in timestamps {
         let next_step = timestamp.wrapping_sub(previous);
@@ -301,7 +351,28 @@ impl Decoder {
                 let distribution = &self.distribution(reader)?;
                 visit(Record::Distribution { sequence, series, timestamp, distribution })
             }
-            tag => return Err(invalid("record tag", u64::from(tag), "1 to 6")),
+            EVENT_TABLE => {
+                let id = id32(reader, "event table id")?;
+                let schema = &schemas::decode(reader)?;
+                self.declared.add_table(id, schema);
+                visit(Record::EventTable { id, schema })
+            }
+            EVENTS => {
+                let table = id32(reader, "event table id")?;
+                let batch = &self.rows(reader, table)?;
+                visit(Record::Events { sequence, table, batch })
+            }
+            tag => return Err(invalid("record tag", u64::from(tag), "1 to 8")),
+        })
+    }
+
+    fn rows(&mut self, reader: &mut Reader<'_>, table: u32) -> Result<EventBatch, DecodeError> {
+        let kinds = self.declared.tables.get(&table).cloned().ok_or_else(|| {
+            invalid("event table id", u64::from(table), "declared before in this file")
+        })?;
+        rows::decode(reader, &kinds, |reader, count| {
+            self.timestamps(reader, count)?;
+            Ok(std::mem::take(&mut self.timestamps))
         })
     }
 

@@ -13,7 +13,7 @@ use super::record::{Declared, Record};
 use crate::aggregate::Distribution;
 use crate::error::{Error, Result};
 use crate::fs::{Fs, FsFile};
-use crate::model::{Metadata, Series, SeriesId};
+use crate::model::{EventBatch, EventSchema, Metadata, Series, SeriesId};
 
 /// What the group buffer keeps between groups; one large group does not hold its memory for ever.
 const BUFFER_KEPT_BYTES: usize = 4 << 20;
@@ -202,6 +202,39 @@ impl Writer {
         }
         let sequence = self.next_sequence;
         self.push(&Record::Distribution { sequence, series, timestamp, distribution })
+    }
+
+    /// Whether the current file has declared the table of events with all the columns of `schema`.
+    #[must_use]
+    pub fn has_event_table(&self, id: u32, schema: &EventSchema) -> bool {
+        let declared = self.file.declared.tables.get(&id);
+        declared.is_some_and(|kinds| kinds.len() >= schema.columns().len())
+    }
+
+    /// Declares a table of events, in place of an earlier one of the same id and fewer columns.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] where the declaration is too long for a frame; the latched error.
+    pub fn declare_event_table(&mut self, id: u32, schema: &EventSchema) -> Result<()> {
+        self.push(&Record::EventTable { id, schema })?;
+        self.file.declared.add_table(id, schema);
+        Ok(())
+    }
+
+    /// Adds rows of a table of events, in any order of time; their values are of the kinds that the
+    /// table declares. Returns the record's sequence number.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] where the table is not declared in this file, or has fewer columns
+    /// than the rows; the latched error.
+    pub fn push_events(&mut self, table: u32, batch: &EventBatch) -> Result<u64> {
+        let columns = self.file.declared.tables.get(&table).map_or(0, Vec::len);
+        if batch.width() == 0 || batch.width() > columns {
+            let reason = format!("{} values of table {table} of {columns} columns", batch.width());
+            return Err(invalid("events", reason));
+        }
+        let sequence = self.next_sequence;
+        self.push(&Record::Events { sequence, table, batch })
     }
 
     /// Encodes a record into the open frame, beginning another where it would grow too large.

@@ -13,6 +13,7 @@ use std::fmt;
 pub(super) use self::coverage::Coverage;
 use crate::catalog::Tombstone;
 use crate::options::Policy;
+use crate::part::Layout;
 use crate::retention::{Dropped, PartView};
 use crate::time::{Tier, TimeRange, Timestamp};
 
@@ -115,11 +116,18 @@ pub enum MergeCause {
 /// parts that overlap each other.
 #[must_use]
 pub fn next_task(situation: &Situation<'_>) -> Option<Task> {
-    let plan = Plan::new(situation);
+    let (series, events) = apart(situation.parts);
+    let plan = Plan::new(&Situation { parts: &series, ..*situation });
     plan.build()
         .or_else(|| plan.purge())
         .or_else(|| plan.merge_tiers())
         .or_else(|| plan.merge_raw())
+        .or_else(|| Plan::new(&Situation { parts: &events, ..*situation }).merge_raw())
+}
+
+/// Parts of series, and parts of events: these make no tiers, and deletes do not reach them.
+fn apart(parts: &[PartView]) -> (Vec<PartView>, Vec<PartView>) {
+    parts.iter().cloned().partition(|part| part.entry.layout != Layout::Events)
 }
 
 /// The next task without which the tiers that are kept would never take in what these parts hold:
@@ -131,7 +139,8 @@ pub fn last_call(situation: &Situation<'_>, going: &[Dropped]) -> Option<Task> {
         return None;
     }
     let going = going.iter().map(|dropped| dropped.id).collect();
-    Plan { only: Some(going), ..Plan::new(situation) }.build()
+    let (series, _) = apart(situation.parts);
+    Plan { only: Some(going), ..Plan::new(&Situation { parts: &series, ..*situation }) }.build()
 }
 
 /// The tombstones that no live part may hold samples of any more.

@@ -31,6 +31,7 @@ use crate::catalog::Catalog;
 use crate::compaction::plan::{self, Situation, Task};
 use crate::error::{Error, Result};
 use crate::options::Policy;
+use crate::part::Layout;
 use crate::retention::{Dropped, PartView};
 use crate::time::{TimeRange, Timestamp};
 use views::Facts;
@@ -220,7 +221,8 @@ impl Shared {
     /// As [`picture`](Self::picture), with parts that could not be read.
     fn picture_of_all(&self) -> Picture {
         let view = self.live.view();
-        let head = view.frozen.iter().chain([&view.head]).filter_map(|head| head.time_bounds());
+        let heads = view.frozen.iter().chain([&view.head]);
+        let head = heads.flat_map(|head| [head.time_bounds(), head.event_bounds()]).flatten();
         let head = head.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
         let newest = view.parts.iter().map(|part| part.meta().last).max();
         let newest = newest.max(head.map(|(_, last)| last)).unwrap_or(Timestamp::MIN);
@@ -286,7 +288,7 @@ fn inputs_of(task: &Task, parts: &[PartView]) -> Vec<u64> {
     let within = |source: crate::time::Tier, window: TimeRange| {
         parts
             .iter()
-            .filter(|part| part.entry.tier <= source)
+            .filter(|part| part.entry.tier <= source && part.entry.layout != Layout::Events)
             .filter(|part| window.overlaps(part.entry.first, part.entry.last))
             .map(|part| part.entry.id)
             .collect()

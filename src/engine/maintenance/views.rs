@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::lock;
 use crate::engine::shared::{Shared, View};
 use crate::model::SeriesId;
-use crate::part::Part;
+use crate::part::{Layout, Part};
 use crate::retention::PartView;
 use crate::time::TimeRange;
 
@@ -67,6 +67,9 @@ impl Shared {
 
     fn classes_of(&self, part: &Part) -> Vec<usize> {
         let policy = &self.options.policy;
+        if part.event_schema().is_some() {
+            return vec![self.class_of_part(part)];
+        }
         if policy.rules.is_empty() {
             return vec![0];
         }
@@ -92,7 +95,13 @@ fn left_alone(parts: &[PartView], unreadable: impl Fn(u64) -> bool) -> HashSet<u
     while let Some(one) = reached.pop() {
         let TimeRange { start, end } = one.entry.window;
         let meets = |other: &TimeRange| other.start < end && start < other.end;
-        for part in parts.iter().filter(|part| meets(&part.entry.window)) {
+        // Nothing is planned across tables of events, nor from events to series.
+        let events = one.entry.layout == Layout::Events;
+        let apart = |part: &PartView| {
+            events != (part.entry.layout == Layout::Events) || events && !part.shares_a_class(one)
+        };
+        let near = parts.iter().filter(|part| meets(&part.entry.window));
+        for part in near.filter(|part| !apart(part)) {
             if alone.insert(part.entry.id) {
                 reached.push(part);
             }

@@ -7,7 +7,9 @@ use roaring::RoaringBitmap;
 use super::{Maintainer, MaintenanceStep, Picture, Turn, inputs_of, lock};
 use crate::catalog::{Catalog, PartEntry};
 use crate::compaction::plan::Task;
-use crate::compaction::{MergeSpec, downsample, merge_records, merge_samples, timelines};
+use crate::compaction::{
+    MergeSpec, downsample, merge_events, merge_records, merge_samples, timelines,
+};
 use crate::engine::Engine;
 use crate::engine::commit::open_parts;
 use crate::engine::partition;
@@ -230,6 +232,7 @@ impl Shared {
         let first = inputs.first().map(|part| (part.meta().tier, part.meta().layout));
         outcome.written = match first.unwrap_or_default() {
             (_, Layout::Samples) => merge_samples(&inputs, &windows, &spec, &mut next_id, pause)?,
+            (_, Layout::Events) => merge_events(&inputs, &windows, &spec, &mut next_id, pause)?,
             (tier, Layout::Records) => {
                 if !tier.is_raw() {
                     // Deletes are taken in by patches, which are among the inputs.
