@@ -14,6 +14,10 @@ use crate::model::{EVENT_TEXT_BYTES_MAX, EventBatch, EventKind, EventValue};
 /// Longest varint of 64 bits, and of a text's length.
 const VARINT64_BYTES: usize = 10;
 
+/// Most values of a batch, nulls among them: a bit of the log stands for many bytes of memory. Three
+/// times what a batch may hold that comes through the channel.
+pub(super) const VALUES_MAX: usize = 1 << 22;
+
 /// A bound on what [`encode`] appends, bytes.
 pub(super) fn bytes_max(batch: &EventBatch) -> usize {
     let values = batch.len() * batch.width();
@@ -59,6 +63,10 @@ pub(super) fn decode(
     }
     // A row takes a byte for its time and one for its bits at least.
     let rows = reader.length("rows", reader.remaining() / 2)?;
+    if width * rows > VALUES_MAX {
+        let (what, found) = ("values of a batch", (width * rows) as u64);
+        return Err(DecodeError::Invalid { what, found, expected: "at most 4194304" });
+    }
     let times = times(reader, rows)?;
     let mut batch = EventBatch::new(width);
     let mut values = Vec::with_capacity(width);
@@ -94,4 +102,27 @@ fn value(reader: &mut Reader<'_>, kind: EventKind) -> Result<EventValue, DecodeE
             EventValue::from(text)
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_of_nothing_take_no_memory_beyond_a_batch() {
+        let (width, rows) = (1000_usize, 5000);
+        let mut bytes = Vec::new();
+        write_varint(&mut bytes, width as u64);
+        write_varint(&mut bytes, rows as u64);
+        bytes.resize(bytes.len() + rows * width.div_ceil(8), 0);
+        let mut reader = Reader::new(&bytes);
+        let times = |_: &mut Reader<'_>, count| Ok(vec![0; count]);
+        let found = decode(&mut reader, &vec![EventKind::Integer; width], times);
+        let expected = DecodeError::Invalid {
+            what: "values of a batch",
+            found: 5_000_000,
+            expected: "at most 4194304",
+        };
+        assert_eq!(found.err(), Some(expected));
+    }
 }

@@ -10,6 +10,7 @@ use super::format::{
 };
 use super::reader::Replay;
 use super::record::{Declared, Record};
+use super::rows::VALUES_MAX;
 use crate::aggregate::Distribution;
 use crate::error::{Error, Result};
 use crate::fs::{Fs, FsFile};
@@ -226,11 +227,15 @@ impl Writer {
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] where the table is not declared in this file, or has fewer columns
-    /// than the rows; the latched error.
+    /// than the rows, or these hold more than 4,194,304 values; the latched error.
     pub fn push_events(&mut self, table: u32, batch: &EventBatch) -> Result<u64> {
         let columns = self.file.declared.tables.get(&table).map_or(0, Vec::len);
         if batch.width() == 0 || batch.width() > columns {
             let reason = format!("{} values of table {table} of {columns} columns", batch.width());
+            return Err(invalid("events", reason));
+        }
+        if batch.len() * batch.width() > VALUES_MAX {
+            let reason = format!("{} rows of {} values at once", batch.len(), batch.width());
             return Err(invalid("events", reason));
         }
         let sequence = self.next_sequence;
