@@ -83,7 +83,7 @@ fn query(host: &Host, start: QueryStart<'_>) {
 
 fn print_costs(host: &Host) {
     let series = |name: &str| Series::new(name, []).unwrap();
-    let counter = host.monitor.counter(&series("bench_total"), &Metadata::default());
+    let counter = host.monitor.counter(&series("bench_total"), &Metadata::default()).unwrap();
     let histogram = host.monitor.histogram(&series("bench_seconds"), &Metadata::default()).unwrap();
     let text = QueryStart { text: TEXT, tenant: "acme", user: "ann", ..QueryStart::default() };
     let known = icecore::monitor::Fingerprint::new(TEXT, Default::default());
@@ -123,7 +123,7 @@ fn main() {
         print_costs(&host);
     }
     let series = Series::new("criterion_total", []).unwrap();
-    let counter = host.monitor.counter(&series, &Metadata::default());
+    let counter = host.monitor.counter(&series, &Metadata::default()).unwrap();
     let mut group = criterion.benchmark_group("monitor");
     group.sample_size(20).measurement_time(Duration::from_secs(2));
     group.bench_function("counter_add", |bencher| bencher.iter(|| counter.add(1)));

@@ -52,7 +52,7 @@ impl Drain {
         let help = "Queries under way, as far as there is room to list them.".to_owned();
         let metadata = Metadata { help, ..Metadata::default() };
         let series = Series::new("queries_running", []).ok();
-        series.map_or_else(Gauge::default, |s| instruments.gauge(&s, &metadata, engine.now()))
+        series.and_then(|s| instruments.gauge(&s, &metadata, engine.now())).unwrap_or_default()
     }
 
     /// Until it is told to close, or nobody is left who could tell it.

@@ -162,19 +162,16 @@ impl FederationMonitor {
     }
 
     /// A counter of the host's own, written with the monitor's: see [`Instruments::counter`].
-    #[must_use]
-    pub fn counter(&self, series: &Series, metadata: &Metadata) -> Counter {
+    pub fn counter(&self, series: &Series, metadata: &Metadata) -> Option<Counter> {
         self.instruments.counter(series, metadata, self.engine.now())
     }
 
     /// A gauge of the host's own: see [`Instruments::gauge`].
-    #[must_use]
-    pub fn gauge(&self, series: &Series, metadata: &Metadata) -> Gauge {
+    pub fn gauge(&self, series: &Series, metadata: &Metadata) -> Option<Gauge> {
         self.instruments.gauge(series, metadata, self.engine.now())
     }
 
     /// A distribution of the host's own: see [`Instruments::histogram`].
-    #[must_use]
     pub fn histogram(&self, series: &Series, metadata: &Metadata) -> Option<Histogram> {
         self.instruments.histogram(series, metadata, self.engine.now())
     }

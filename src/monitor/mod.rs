@@ -13,6 +13,7 @@ pub mod alert;
 pub mod attribution;
 mod call;
 mod core;
+mod directory;
 mod drain;
 mod durations;
 mod federation;

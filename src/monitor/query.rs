@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::attribution::{Call, attribute};
 use super::call::{Noted, Notes, Sum, Sums};
+use super::directory::Directory;
 use super::fingerprint::Fingerprint;
 use super::outcome::{Ended, Outcome, OutcomeKind};
 use super::phase::{Phase, PhaseClocks, Phases};

@@ -255,8 +255,8 @@ fn changes_are_between_two_windows() {
         alerts.evaluate().unwrap();
         alerts.active().into_iter().map(|alert| alert.value).collect()
     };
-    assert_eq!(after(&[5.0, 5.0]), []);
-    assert_eq!(after(&[6.0, 6.0]), []);
+    assert_eq!(after(&[5.0, 5.0]), [0.0; 0]);
+    assert_eq!(after(&[6.0, 6.0]), [0.0; 0]);
     assert_eq!(after(&[12.0, 12.0]), [1.0, 0.05]);
 }
 

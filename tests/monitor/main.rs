@@ -15,6 +15,8 @@ mod events;
 mod lifecycle;
 mod live;
 mod series;
+#[cfg(feature = "webhook")]
+mod webhook;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
