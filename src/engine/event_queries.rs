@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::Engine;
 use crate::error::{Error, Result};
 use crate::model::{EventRows, EventSchema};
-use crate::query::{self, EventAnswer, EventEvidence, EventRequest};
+use crate::query::{self, EventAnswer, EventEvidence, EventRequest, EventSpan};
 use crate::segment::EventSource;
+use crate::time::TimeRange;
 
 impl Engine {
     /// The rows of a table that pass the request's range and predicates, in its order, with the columns
@@ -55,6 +56,16 @@ impl Engine {
     ) -> Result<(Vec<S>, EventEvidence)> {
         let (schema, sources) = self.event_sources(&request.table)?;
         query::fold_events(request, &schema, &sources, self.resources(), begin, fold)
+    }
+
+    /// How many rows of a table are in a range, and from when to when, as far as that is known without
+    /// reading one: for plans. `None` where there are none.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] where there is no such table.
+    pub fn event_span(&self, table: &str, range: TimeRange) -> Result<Option<EventSpan>> {
+        let (_, sources) = self.event_sources(table)?;
+        Ok(query::event_span(&sources, range))
     }
 
     fn event_sources(&self, table: &str) -> Result<(Arc<EventSchema>, Vec<Arc<dyn EventSource>>)> {

@@ -15,7 +15,6 @@ use super::directory::Directory;
 use super::fingerprint::Fingerprint;
 use super::outcome::{Ended, Outcome, OutcomeKind};
 use super::phase::{Phase, PhaseClocks, Phases};
-use super::source::Directory;
 use super::stretch::Stretches;
 use crate::time::Timestamp;
 

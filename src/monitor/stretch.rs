@@ -26,9 +26,7 @@ impl Stretches {
         let full = all.len() >= STRETCHES_MAX;
         let last = all.iter_mut().rev().find(|known| known.source == source);
         match last {
-            Some(last)
-                if full || (last.began <= began && began <= last.ended + NEAR_NANOS) =>
-            {
+            Some(last) if full || (last.began <= began && began <= last.ended + NEAR_NANOS) => {
                 last.ended = last.ended.max(ended);
                 last.began = last.began.min(began);
             }
