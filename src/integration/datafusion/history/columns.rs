@@ -56,7 +56,10 @@ fn bits(bitmap: &Bitmap) -> BooleanBuffer {
 /// Dictionaries that were made into Arrow before, by column: those of one stretch of rows share
 /// theirs.
 #[derive(Debug, Default)]
-pub(super) struct Dictionaries(HashMap<usize, (Arc<Vec<Arc<str>>>, Arc<StringArray>)>);
+pub(super) struct Dictionaries(HashMap<usize, Known>);
+
+/// A dictionary, and what was made of it.
+type Known = (Arc<Vec<Arc<str>>>, Arc<StringArray>);
 
 impl Dictionaries {
     /// A column as Arrow.
