@@ -10,6 +10,7 @@ mod chart;
 mod compact;
 mod delete;
 mod demo;
+mod events;
 mod evidence;
 mod export;
 mod figures;
@@ -78,6 +79,7 @@ enum Command {
     Import(import::Import),
     Query(query::Query),
     Series(series::ListSeries),
+    Events(events::ShowEvents),
     #[cfg(feature = "server")]
     Serve(serve::Serve),
     Stats(stats::ShowStats),
@@ -173,6 +175,7 @@ pub fn run() -> ExitCode {
         Command::Import(command) => command.run(&mut screen),
         Command::Query(command) => command.run(&mut screen),
         Command::Series(command) => command.run(&mut screen),
+        Command::Events(command) => command.run(&mut screen),
         #[cfg(feature = "server")]
         Command::Serve(command) => command.run(&mut screen),
         Command::Stats(command) => command.run(&mut screen),

@@ -35,8 +35,11 @@ pub mod policy;
 pub mod quantity;
 #[cfg(feature = "text")]
 mod rejection;
-#[cfg(all(test, feature = "text"))]
+#[cfg(test)]
+#[cfg(feature = "text")]
 mod testing;
+#[cfg(feature = "tracing")]
+pub mod tracing;
 
 #[cfg(feature = "text")]
 pub use rejection::{RejectReason, Rejection, Rejections};

@@ -38,9 +38,9 @@ pub struct QueryMetrics {
     /// Its text as it came, where [`MonitorOptions::raw_text`](super::MonitorOptions) asks for it.
     pub text: Option<Box<str>>,
     /// Whose it is; empty where nobody said.
-    pub tenant: Box<str>,
+    pub tenant: Arc<str>,
     /// Who asked; empty where nobody said.
-    pub user: Box<str>,
+    pub user: Arc<str>,
     /// When it began, by the engine's clock.
     pub started: Timestamp,
     /// From its start to its end, by a clock that never jumps.
@@ -169,8 +169,8 @@ impl Live {
             id: self.id,
             fingerprint: self.fingerprint.clone(),
             text: self.text.clone(),
-            tenant: self.tenant.clone(),
-            user: self.user.clone(),
+            tenant: Arc::from(&*self.tenant),
+            user: Arc::from(&*self.user),
             started: self.started,
             duration: Duration::from_nanos(now),
             outcome,

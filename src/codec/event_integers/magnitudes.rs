@@ -45,6 +45,20 @@ const fn join(symbol: u8) -> (u64, u32) {
     ((4 | (symbol as u64 & 3)) << rest, rest)
 }
 
+/// What [`join`] says of each symbol; of what is none nothing.
+const JOINED: [(u64, u32); 256] = {
+    let mut joined = [(0, 0); 256];
+    let mut symbol = 0;
+    while symbol <= SYMBOL_MAX {
+        let (_, rest) = joined.split_at_mut(symbol as usize);
+        if let Some((place, _)) = rest.split_first_mut() {
+            *place = join(symbol);
+        }
+        symbol += 1;
+    }
+    joined
+};
+
 /// Appends the numbers.
 pub(super) fn encode(numbers: &[u64], out: &mut Vec<u8>) {
     let symbols: Vec<u8> = numbers.iter().map(|&number| split(number).0).collect();
@@ -111,7 +125,8 @@ pub(super) fn decode(
     }
     let length = reader.length("length of the rest", reader.remaining())?;
     let rest = reader.bytes(length)?;
-    let needed: u64 = symbols.iter().map(|&symbol| u64::from(join(symbol).1)).sum();
+    let joined = |symbol: u8| JOINED.get(usize::from(symbol)).copied().unwrap_or_default();
+    let needed: u64 = symbols.iter().map(|&symbol| u64::from(joined(symbol).1)).sum();
     if needed.div_ceil(8) != length as u64 {
         let (what, expected) = ("length of the rest", "as long as the symbols say");
         return Err(DecodeError::Invalid { what, found: length as u64, expected });
@@ -120,7 +135,7 @@ pub(super) fn decode(
     out.reserve(symbols.len());
     let mut at = 0;
     out.extend(symbols.iter().map(|&symbol| {
-        let (least, bits) = join(symbol);
+        let (least, bits) = joined(symbol);
         let low = low_bits(rest, at, bits);
         at += bits as usize;
         least | low
@@ -132,11 +147,16 @@ pub(super) fn decode(
 #[inline]
 fn low_bits(bytes: &[u8], at: usize, count: u32) -> u64 {
     let rest = bytes.get(at / 8..).unwrap_or_default();
-    let word = match rest.first_chunk::<16>() {
-        Some(chunk) => u128::from_le_bytes(*chunk),
-        None => rest.iter().rev().fold(0, |word, &byte| word << 8 | u128::from(byte)),
-    };
-    (word >> (at % 8)) as u64 & ((1 << count) - 1)
+    let mask = (1 << count) - 1;
+    // Seven bits may stand before.
+    if count <= 57
+        && let Some(chunk) = rest.first_chunk::<8>()
+    {
+        return u64::from_le_bytes(*chunk) >> (at % 8) & mask;
+    }
+    let few = rest.iter().take(9).rev();
+    let word = few.fold(0, |word, &byte| word << 8 | u128::from(byte));
+    (word >> (at % 8)) as u64 & mask
 }
 
 #[cfg(test)]
