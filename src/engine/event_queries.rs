@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::Engine;
 use crate::error::{Error, Result};
 use crate::model::{EventRows, EventSchema};
-use crate::query::{self, EventAnswer, EventEvidence, EventRequest};
+use crate::query::{self, EventAnswer, EventEvidence, EventRequest, EventSpan};
 use crate::segment::EventSource;
+use crate::time::TimeRange;
 
 /// A table as one question sees it.
 struct Table {
@@ -62,6 +63,16 @@ impl Engine {
     ) -> Result<(Vec<S>, EventEvidence)> {
         let Table { schema, sources } = self.event_sources(&request.table)?;
         query::fold_events(request, &schema, &sources, self.resources(), begin, fold)
+    }
+
+    /// How many rows of a table are in a range, and from when to when, as far as that is known without
+    /// reading one: for plans. `None` where there are none.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] where there is no such table.
+    pub fn event_span(&self, table: &str, range: TimeRange) -> Result<Option<EventSpan>> {
+        let table = self.event_sources(table)?;
+        Ok(query::event_span(&table.sources, range))
     }
 
     fn event_sources(&self, table: &str) -> Result<Table> {

@@ -13,6 +13,8 @@
 pub mod arrow;
 #[cfg(feature = "text")]
 pub mod csv;
+#[cfg(feature = "datafusion")]
+pub mod datafusion;
 #[cfg(feature = "text")]
 pub mod exposition;
 #[cfg(feature = "text")]

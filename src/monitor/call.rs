@@ -27,6 +27,8 @@ pub(super) struct Note {
     ended_how: AtomicU32,
     began: AtomicU64,
     ended: AtomicU64,
+    /// From when on it is waited for, and 1; 0 while it is paused.
+    awaited: AtomicU64,
     /// When its first row came, and 1.
     first_row: AtomicU64,
     pub(super) requests: AtomicU64,
@@ -44,6 +46,8 @@ pub(super) struct Noted {
     pub(super) began: u64,
     /// `None` while it is under way.
     pub(super) ended: Option<(u64, Ended)>,
+    /// Since when it is waited for, or was when it ended; `None` while it is paused.
+    pub(super) awaited: Option<u64>,
     pub(super) first_row: Option<u64>,
     pub(super) requests: u64,
     pub(super) rows: u64,
@@ -55,12 +59,24 @@ pub(super) struct Noted {
 impl Note {
     fn begin(&self, source: u32, now: u64) {
         self.began.store(now, Ordering::Relaxed);
+        self.awaited.store(now.saturating_add(1), Ordering::Relaxed);
         self.source.store(source.saturating_add(1), Ordering::Release);
     }
 
     pub(super) fn end(&self, now: u64, how: Ended) {
         self.ended.store(now, Ordering::Relaxed);
         self.ended_how.store(how.word(), Ordering::Release);
+    }
+
+    /// Since when it was waited for, if it was.
+    pub(super) fn pause(&self) -> Option<u64> {
+        self.awaited.swap(0, Ordering::Relaxed).checked_sub(1)
+    }
+
+    pub(super) fn resume(&self, now: u64) {
+        let (order, at) = (Ordering::Relaxed, now.saturating_add(1));
+        // One that is waited for already is so since it began to be.
+        let _ = self.awaited.compare_exchange(0, at, order, order);
     }
 
     /// Says whether it was the first.
@@ -82,6 +98,7 @@ impl Note {
             source,
             began: load(&self.began),
             ended: how.map(|how| (load(&self.ended), how)),
+            awaited: load(&self.awaited).checked_sub(1),
             first_row: load(&self.first_row).checked_sub(1),
             requests: load(&self.requests),
             rows: load(&self.rows),

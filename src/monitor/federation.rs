@@ -20,6 +20,7 @@ use super::phase::PhaseClocks;
 use super::query::{Live, QueryId, RunningQuery};
 use super::recovery::{Recovered, recover};
 use super::source::{Source, SourceMetrics};
+use super::stretch::Stretches;
 use super::totals::Totals;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -108,6 +109,7 @@ impl FederationMonitor {
             phases: PhaseClocks::default(),
             sums: Sums::default(),
             calls: Notes::default(),
+            stretches: Stretches::default(),
             told: AtomicBool::new(false),
             marked: AtomicBool::new(false),
         });

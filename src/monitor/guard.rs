@@ -291,6 +291,22 @@ impl CallGuard {
         }
     }
 
+    /// The query goes on without this call for a while: it has an answer to work on. Until
+    /// [`resume`](Self::resume) the call is no wait, and the time is the engine's. Calls that are
+    /// read as streams are paused between two requests for more; others need not say so.
+    pub fn pause(&self) {
+        if let Some(began) = self.note().and_then(Note::pause) {
+            self.live.stretches.add(self.source.0.number, began, self.live.now());
+        }
+    }
+
+    /// The query waits for this call again.
+    pub fn resume(&self) {
+        if let Some(note) = self.note() {
+            note.resume(self.live.now());
+        }
+    }
+
     /// A request goes out. A call of which none is said made one.
     pub fn request(&self) {
         self.add(1, &self.source.0.requests, |note| &note.requests);

@@ -29,6 +29,7 @@ mod query;
 mod recovery;
 mod running;
 mod source;
+mod stretch;
 mod totals;
 
 pub use call::CALLS_MAX;

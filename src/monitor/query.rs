@@ -15,6 +15,7 @@ use super::directory::Directory;
 use super::fingerprint::Fingerprint;
 use super::outcome::{Ended, Outcome, OutcomeKind};
 use super::phase::{Phase, PhaseClocks, Phases};
+use super::stretch::Stretches;
 use crate::time::Timestamp;
 
 /// A query's number: larger for later ones, also over restarts, but for a clock that is set back.
@@ -145,6 +146,8 @@ pub(super) struct Live {
     pub(super) phases: PhaseClocks,
     pub(super) sums: Sums,
     pub(super) calls: Notes,
+    /// Where calls were waited for in pieces.
+    pub(super) stretches: Stretches,
     /// Whether its record was made.
     pub(super) told: AtomicBool,
     /// Whether a mark in the store says that it runs.
@@ -160,7 +163,7 @@ impl Live {
     /// What is known of it when it ends so, `now` ns after its beginning.
     pub(super) fn metrics(&self, now: u64, outcome: Outcome, known: &Directory) -> QueryMetrics {
         let calls: Vec<Noted> = self.calls.read().collect();
-        let (sources, engine) = used(&calls, now, known);
+        let (sources, engine) = used(&calls, self.stretches.all(), now, known);
         let all = |of: fn(&Noted) -> u64| calls.iter().map(of).sum::<u64>();
         QueryMetrics {
             id: self.id,
@@ -202,15 +205,16 @@ impl Live {
 }
 
 /// The sources by name, and how long no call was under way.
-fn used(calls: &[Noted], now: u64, known: &Directory) -> (Vec<SourceUse>, u64) {
-    let spans: Vec<Call<u32>> = calls
-        .iter()
-        .map(|call| Call {
-            source: call.source,
-            began: call.began,
-            ended: call.ended.map_or(now, |(ended, _)| ended),
-        })
-        .collect();
+fn used(
+    calls: &[Noted],
+    mut spans: Vec<Call<u32>>,
+    now: u64,
+    known: &Directory,
+) -> (Vec<SourceUse>, u64) {
+    spans.extend(calls.iter().map(|call| {
+        let ended = call.ended.map_or(now, |(ended, _)| ended);
+        Call { source: call.source, began: call.awaited.unwrap_or(ended), ended }
+    }));
     let times = attribute(now, &spans);
     let mut sources: Vec<SourceUse> = times
         .sources
@@ -219,7 +223,7 @@ fn used(calls: &[Noted], now: u64, known: &Directory) -> (Vec<SourceUse>, u64) {
             let of = calls.iter().filter(|call| call.source == time.source);
             let mut used = SourceUse {
                 source: known.name(time.source),
-                calls: time.calls,
+                calls: 0,
                 failed: 0,
                 outcome: Outcome::Ok,
                 requests: 0,
@@ -245,6 +249,7 @@ impl SourceUse {
     fn add(&mut self, call: &Noted, now: u64, known: &Directory) {
         let abandoned = Ended::plain(OutcomeKind::Abandoned);
         let (ended, how) = call.ended.unwrap_or((now, abandoned));
+        self.calls += 1;
         if how != Ended::OK {
             self.failed += 1;
             self.outcome = known.classes.outcome(how);

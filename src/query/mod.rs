@@ -44,8 +44,8 @@ pub use crate::aggregate::Function;
 pub use answer::{Answer, Group, GroupKey};
 pub use arithmetic::{Combined, CombinedGroup, Operation, combine};
 pub use events::{
-    EventAnswer, EventEvidence, EventOrder, EventPredicate, EventRequest, EventTest, fold_events,
-    for_each_event_group, scan_events,
+    EventAnswer, EventEvidence, EventOrder, EventPredicate, EventRequest, EventSpan, EventTest,
+    event_span, fold_events, for_each_event_group, scan_events,
 };
 pub use evidence::{Covered, CutShort, Evidence, Gap, Loss, TierEvidence};
 pub use execute::execute;

@@ -6,12 +6,14 @@
 //!
 //! `plan` resolves a request and looks at stretches: conditions (`predicate`) are told from dictionaries
 //! and bounds first, then from the columns that they name, and only what is left is read of the others.
-//! `scan` answers by time, `top` by a column, `stream` hands rows to a caller.
+//! `scan` answers by time, `top` by a column, `stream` hands rows to a caller,
+//! `span` tells how many there are.
 
 mod plan;
 mod predicate;
 mod request;
 mod scan;
+mod span;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -21,4 +23,5 @@ pub use request::{
     EventAnswer, EventEvidence, EventOrder, EventPredicate, EventRequest, EventTest,
 };
 pub use scan::scan_events;
+pub use span::{EventSpan, event_span};
 pub use stream::{fold_events, for_each_event_group};

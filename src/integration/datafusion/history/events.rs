@@ -1,0 +1,232 @@
+//! A table of events as a table of DataFusion.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::arrow::array::{RecordBatch, RecordBatchOptions};
+use datafusion::arrow::datatypes::{Schema, SchemaRef};
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::stats::Precision;
+use datafusion::common::{ColumnStatistics, Statistics};
+use datafusion::error::Result;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::scalar::ScalarValue;
+
+use super::columns::{Dictionaries, UTC, event_field, time_field, times};
+use super::conditions::{Condition, both, understand};
+use super::scan::{HistoryExec, Reader, Reading, cut};
+use super::{HistoryOptions, external};
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::model::{EventKind, EventRows, EventSchema};
+use crate::query::{EventPredicate, EventRequest, EventSpan, Limits};
+use crate::time::{TimeRange, Timestamp};
+
+/// Rows that are worth a partition of their own: below it starting one costs more than it saves.
+const PARTITION_ROWS: u64 = 65_536;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct EventTable {
+    engine: Arc<Engine>,
+    table: String,
+    kinds: Vec<(String, EventKind)>,
+    schema: SchemaRef,
+    time_order: bool,
+    limits: Limits,
+}
+
+impl EventTable {
+    pub(super) fn new(engine: Arc<Engine>, table: &EventSchema, options: &HistoryOptions) -> Self {
+        let fields = std::iter::once(time_field());
+        let fields: Vec<_> = fields.chain(table.columns().iter().map(event_field)).collect();
+        let kinds = table.columns().iter().map(|column| (column.name.clone(), column.kind));
+        Self {
+            engine,
+            table: table.table().to_owned(),
+            kinds: kinds.collect(),
+            schema: Arc::new(Schema::new(fields)),
+            time_order: options.time_order,
+            limits: options.limits,
+        }
+    }
+
+    fn understand(&self, filter: &Expr) -> Option<Vec<Condition>> {
+        let kind = |name: &str| self.kinds.iter().find(|known| known.0 == name).map(|of| of.1);
+        understand(filter, &kind)
+    }
+}
+
+#[async_trait]
+impl TableProvider for EventTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let (mut range, mut predicates) = (TimeRange::ALL, Vec::new());
+        for condition in filters.iter().filter_map(|filter| self.understand(filter)).flatten() {
+            match condition {
+                Condition::Within(within) => range = both(range, within),
+                Condition::Column(column, test) => {
+                    predicates.push(EventPredicate::new(column, test));
+                }
+            }
+        }
+        let all: Vec<usize> = (0..self.schema.fields().len()).collect();
+        let columns = projection.unwrap_or(&all).clone();
+        let schema = Arc::new(self.schema.project(&columns)?);
+        let span = self.engine.event_span(&self.table, range).map_err(external)?;
+        let span = span.filter(|_| !range.is_empty());
+        let parts = parts(range, span, state.config_options().execution.target_partitions);
+        let statistics = statistics(&schema, &columns, span, predicates.is_empty());
+        // Column 0 is the time, which every row has.
+        let asked = columns.iter().filter_map(|at| self.kinds.get(at.checked_sub(1)?));
+        let request = EventRequest {
+            predicates,
+            projection: Some(asked.map(|(name, _)| name.clone()).collect()),
+            limits: self.limits,
+            ..EventRequest::new(&self.table, range)
+        };
+        let reader = EventReader {
+            engine: Arc::clone(&self.engine),
+            request,
+            schema: Arc::clone(&schema),
+            time_at: columns.iter().position(|&at| at == 0),
+        };
+        let scan = HistoryExec::new(Arc::new(reader), schema, parts, statistics, self.time_order);
+        Ok(Arc::new(scan.limited(limit)))
+    }
+
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> Result<Vec<TableProviderFilterPushDown>> {
+        let answer = |filter: &&Expr| match self.understand(filter) {
+            Some(_) => TableProviderFilterPushDown::Exact,
+            None => TableProviderFilterPushDown::Unsupported,
+        };
+        Ok(filters.iter().map(answer).collect())
+    }
+}
+
+/// The range by stretches that hold about equal time, as many as there are rows for.
+fn parts(range: TimeRange, span: Option<EventSpan>, partitions: usize) -> Vec<TimeRange> {
+    let Some(span) = span else { return vec![range] };
+    let worth = span.rows.div_ceil(PARTITION_ROWS).min(partitions as u64);
+    let held = TimeRange::new(span.first, Timestamp(span.last.0.saturating_add(1)));
+    let mut parts = cut(held, worth);
+    // What is written until the scan runs may lie on either side of what is held now.
+    if let Some(first) = parts.first_mut() {
+        first.start = range.start;
+    }
+    if let Some(last) = parts.last_mut() {
+        last.end = range.end;
+    }
+    parts
+}
+
+/// What is known of the scan beforehand.
+fn statistics(
+    schema: &Schema,
+    columns: &[usize],
+    span: Option<EventSpan>,
+    unfiltered: bool,
+) -> Statistics {
+    let mut statistics = Statistics::new_unknown(schema);
+    let Some(span) = span else {
+        statistics.num_rows = Precision::Exact(0);
+        return statistics;
+    };
+    let rows = usize::try_from(span.rows).unwrap_or(usize::MAX);
+    if !(unfiltered && span.exact) {
+        statistics.num_rows = Precision::Inexact(rows);
+        return statistics;
+    }
+    statistics.num_rows = Precision::Exact(rows);
+    let moment = |at: Timestamp| {
+        Precision::Exact(ScalarValue::TimestampNanosecond(Some(at.0), Some(UTC.into())))
+    };
+    for (known, &at) in statistics.column_statistics.iter_mut().zip(columns) {
+        if at == 0 {
+            *known = ColumnStatistics {
+                null_count: Precision::Exact(0),
+                min_value: moment(span.first),
+                max_value: moment(span.last),
+                ..ColumnStatistics::new_unknown()
+            };
+        }
+    }
+    statistics
+}
+
+/// Reads a table of events by time.
+#[derive(Debug)]
+struct EventReader {
+    engine: Arc<Engine>,
+    request: EventRequest,
+    schema: SchemaRef,
+    /// Where the time stands among the columns, if it does.
+    time_at: Option<usize>,
+}
+
+impl fmt::Display for EventReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let EventRequest { table, range, predicates, projection, .. } = &self.request;
+        write!(f, "events={table}")?;
+        if *range != TimeRange::ALL {
+            write!(f, ", time=[{}, {})", range.start, range.end)?;
+        }
+        for EventPredicate { column, test } in predicates {
+            write!(f, ", {column}: {test:?}")?;
+        }
+        write!(f, ", columns={}", projection.as_ref().map_or(0, Vec::len))
+    }
+}
+
+impl Reader for EventReader {
+    fn read(&self, reading: Reading<'_>) -> Result<(), Error> {
+        let Reading { range, limit, cancel, give } = reading;
+        if range.is_empty() {
+            return Ok(());
+        }
+        let request = EventRequest { range, limit, cancel, ..self.request.clone() };
+        let mut known = Dictionaries::default();
+        self.engine.for_each_event_group(&request, |rows| {
+            give(batch(rows, &self.schema, self.time_at, &mut known)?)
+        })?;
+        Ok(())
+    }
+}
+
+fn batch(
+    rows: EventRows,
+    schema: &SchemaRef,
+    time_at: Option<usize>,
+    known: &mut Dictionaries,
+) -> Result<RecordBatch, Error> {
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
+    let columns = rows.columns.into_iter().enumerate();
+    let columns = columns.map(|(at, data)| known.array(at, data));
+    columns
+        .collect::<Result<Vec<_>, _>>()
+        .and_then(|mut columns| {
+            if let Some(at) = time_at {
+                columns.insert(at.min(columns.len()), times(rows.times));
+            }
+            RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)
+        })
+        .map_err(|error| Error::InvalidArgument { what: "columns", reason: error.to_string() })
+}
