@@ -1,9 +1,12 @@
 //! Questions about events, asked of one view.
 
+use std::sync::Arc;
+
 use super::Engine;
 use crate::error::{Error, Result};
-use crate::model::EventRows;
-use crate::query::{EventAnswer, EventEvidence, EventRequest};
+use crate::model::{EventRows, EventSchema};
+use crate::query::{self, EventAnswer, EventEvidence, EventRequest};
+use crate::segment::EventSource;
 
 impl Engine {
     /// The rows of a table that pass the request's range and predicates, in its order, with the columns
@@ -16,8 +19,8 @@ impl Engine {
     /// column's kind, or an order by a column has no limit; [`Error::Limit`], [`Error::Deadline`],
     /// [`Error::Cancelled`]; I/O or corruption.
     pub fn scan_events(&self, request: &EventRequest) -> Result<EventAnswer> {
-        let _ = request;
-        Err(unfinished())
+        let (schema, sources) = self.event_sources(&request.table)?;
+        query::scan_events(request, &schema, &sources, self.resources())
     }
 
     /// Hands the rows of a table that pass to `visit`, by time, some thousands at a time: what an
@@ -33,8 +36,8 @@ impl Engine {
         request: &EventRequest,
         visit: impl FnMut(EventRows) -> Result<()>,
     ) -> Result<EventEvidence> {
-        let _ = (request, visit);
-        Err(unfinished())
+        let (schema, sources) = self.event_sources(&request.table)?;
+        query::for_each_event_group(request, &schema, &sources, self.resources(), visit)
     }
 
     /// Folds the rows of a table that pass in ways of the caller's own, in parallel: `begin` makes the
@@ -50,11 +53,18 @@ impl Engine {
         begin: impl Fn() -> S + Sync + Send,
         fold: impl Fn(&mut S, &EventRows) -> Result<()> + Sync + Send,
     ) -> Result<(Vec<S>, EventEvidence)> {
-        let _ = (request, begin, fold);
-        Err(unfinished())
+        let (schema, sources) = self.event_sources(&request.table)?;
+        query::fold_events(request, &schema, &sources, self.resources(), begin, fold)
     }
-}
 
-fn unfinished() -> Error {
-    Error::InvalidArgument { what: "events", reason: "cannot be read yet".to_owned() }
+    fn event_sources(&self, table: &str) -> Result<(Arc<EventSchema>, Vec<Arc<dyn EventSource>>)> {
+        // First the rows, then what is known of their columns: a table only ever gets more.
+        let view = self.shared.live.view();
+        let known = self.shared.tables.get(table).ok_or_else(|| {
+            let reason = format!("there is none of the name {table:?}");
+            Error::InvalidArgument { what: "event table", reason }
+        })?;
+        let sources = view.event_sources(table, known.number);
+        Ok((known.schema, sources))
+    }
 }

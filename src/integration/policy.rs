@@ -22,7 +22,7 @@ use std::time::Duration;
 use super::quantity::{Bytes, Length, parse_bytes, parse_duration, parse_tier};
 use crate::error::{Error, Result};
 use crate::model::Selector;
-use crate::options::{Keep, Policy, RetentionRule};
+use crate::options::{Keep, Policy, RetentionRule, TableRule};
 use crate::time::Tier;
 
 /// Longest text of a policy, bytes.
@@ -40,6 +40,8 @@ struct PolicyTable {
     keep_bytes: BTreeMap<TierName, ByteCount>,
     #[serde(default)]
     rules: Vec<RuleTable>,
+    #[serde(default)]
+    events: Vec<EventTable>,
     bytes_max: Option<ByteCount>,
     lateness: Option<LengthText>,
 }
@@ -51,6 +53,15 @@ struct RuleTable {
     keep: BTreeMap<TierName, Age>,
     #[serde(default)]
     keep_bytes: BTreeMap<TierName, ByteCount>,
+}
+
+/// How long the rows of a table of events are kept, and within how many bytes.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EventTable {
+    table: String,
+    keep: Option<Age>,
+    keep_bytes: Option<ByteCount>,
 }
 
 #[derive(serde::Deserialize)]
@@ -160,7 +171,17 @@ pub fn parse(text: &str) -> Result<Policy> {
         selector: rule.selector.0,
         keep: keep_of(rule.keep, rule.keep_bytes),
     };
+    let table_rule = |EventTable { table, keep, keep_bytes }: EventTable| {
+        let age = keep.and_then(|age| age.0);
+        let keep = age.map_or(Keep::FOREVER, |age| Keep::FOREVER.with(Tier::RAW, age));
+        let keep = match keep_bytes {
+            Some(bytes) => keep.with_bytes(Tier::RAW, bytes.0),
+            None => keep,
+        };
+        TableRule { table, keep }
+    };
     let policy = Policy {
+        tables: table.events.into_iter().map(table_rule).collect(),
         tiers: tiers.unwrap_or(default.tiers),
         sketches: table.sketches.into_iter().map(|selector| selector.0).collect(),
         keep: keep_of(table.keep, table.keep_bytes),
@@ -191,7 +212,7 @@ struct PolicyText<'a>(&'a Policy);
 
 impl fmt::Display for PolicyText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Policy { tiers, sketches, keep, rules, bytes_max, lateness } = self.0;
+        let Policy { tiers, sketches, keep, rules, tables, bytes_max, lateness } = self.0;
         let tiers: Vec<String> = tiers.iter().map(|tier| format!("\"{tier}\"")).collect();
         writeln!(f, "tiers = [{}]", tiers.join(", "))?;
         writeln!(f, "lateness = \"{}\"", Length(*lateness))?;
@@ -224,6 +245,15 @@ impl fmt::Display for PolicyText<'_> {
                 limits.map(|(tier, bytes)| format!("{tier} = \"{}\"", Bytes(bytes))).collect();
             if !limits.is_empty() {
                 writeln!(f, "keep_bytes = {{ {} }}", limits.join(", "))?;
+            }
+        }
+        for TableRule { table, keep } in tables {
+            writeln!(f, "\n[[events]]\ntable = {}", quoted(table))?;
+            if let Some(age) = keep.age(Tier::RAW) {
+                writeln!(f, "keep = \"{}\"", Length(age))?;
+            }
+            if let Some(bytes) = keep.bytes(Tier::RAW) {
+                writeln!(f, "keep_bytes = \"{}\"", Bytes(bytes))?;
             }
         }
         Ok(())
@@ -269,6 +299,10 @@ mod tests {
             selector = '{__name__=~"debug_.*"}'
             keep = { raw = "1d" }
             keep_bytes = { raw = 4096 }
+            [[events]]
+            table = "source_calls"
+            keep = "7d"
+            keep_bytes = "1GiB"
             "#,
         )
         .unwrap();
@@ -280,6 +314,10 @@ mod tests {
         assert_eq!(policy.keep.age(Tier::HOUR), None);
         assert_eq!(policy.keep.bytes(Tier::MINUTE), Some(2 << 30));
         assert_eq!(policy.rules[0].keep.bytes(Tier::RAW), Some(4096));
+        let calls = &policy.tables[0];
+        assert_eq!(calls.table, "source_calls");
+        assert_eq!(calls.keep.age(Tier::RAW), Some(Duration::from_secs(7 * DAY)));
+        assert_eq!(calls.keep.bytes(Tier::RAW), Some(1 << 30));
         assert_eq!(policy.rules[0].keep.age(Tier::RAW), Some(Duration::from_secs(DAY)));
     }
 
@@ -338,6 +376,11 @@ mod tests {
         fn what_is_written_reads_back(
             keep in keeps(),
             rules in prop::collection::vec((".{0,12}", keeps()), 0..4),
+            tables in prop::collection::btree_map(
+                ".{1,9}",
+                (prop::option::of(1_u64..1 << 34), prop::option::of(0_u64..1 << 50)),
+                0..3,
+            ),
             bytes_max in prop::option::of(0_u64..1 << 50),
             lateness in 0_u64..1 << 33,
         ) {
@@ -351,6 +394,21 @@ mod tests {
                 rules: rules
                     .into_iter()
                     .map(|(value, keep)| RetentionRule { selector: selector(&value), keep })
+                    .collect(),
+                tables: tables
+                    .into_iter()
+                    .map(|(table, (age, bytes))| {
+                        let keep = Keep::FOREVER;
+                        let keep = match age {
+                            Some(age) => keep.with(Tier::RAW, Duration::from_secs(age)),
+                            None => keep,
+                        };
+                        let keep = match bytes {
+                            Some(bytes) => keep.with_bytes(Tier::RAW, bytes),
+                            None => keep,
+                        };
+                        TableRule { table, keep }
+                    })
                     .collect(),
                 bytes_max,
                 lateness: Duration::from_millis(lateness),

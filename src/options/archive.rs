@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crate::catalog::PartEntry;
 use crate::error::Result;
-use crate::model::{Metadata, Series, SeriesId};
-use crate::segment::Sources;
+use crate::model::{EventSchema, Metadata, Series, SeriesId};
+use crate::segment::{EventSource, Sources};
 
 /// Takes parts that are about to be dropped. Called by one thread at a time, which is the
 /// maintenance thread or the caller of [`Engine::maintain`](crate::Engine::maintain) and
@@ -36,8 +36,19 @@ pub struct ArchivePart<'a> {
     /// What is known of its metrics, ascending by name.
     pub metadata: &'a [(String, Metadata)],
     /// The part alone: one source of samples, or of records, as its layout says; and the deletes
-    /// that it still holds samples of, which must not be archived.
+    /// that it still holds samples of, which must not be archived. None of a part of events.
     pub sources: &'a Sources,
+    /// The rows of a part of events, which has no series.
+    pub events: Option<ArchiveEvents<'a>>,
+}
+
+/// The rows of a part of events.
+#[derive(Debug, Clone, Copy)]
+pub struct ArchiveEvents<'a> {
+    /// The table, with the columns that the part has.
+    pub schema: &'a EventSchema,
+    /// The part.
+    pub source: &'a Arc<dyn EventSource>,
 }
 
 impl fmt::Debug for ArchivePart<'_> {

@@ -6,7 +6,7 @@ mod policy;
 
 use std::time::Duration;
 
-pub use archive::{Archive, ArchivePart, Archiver};
+pub use archive::{Archive, ArchiveEvents, ArchivePart, Archiver};
 pub use policy::{Keep, Maintenance, Policy, RetentionRule, TableRule};
 
 use crate::error::{Error, Result};

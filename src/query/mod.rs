@@ -43,7 +43,10 @@ mod windows;
 pub use crate::aggregate::Function;
 pub use answer::{Answer, Group, GroupKey};
 pub use arithmetic::{Combined, CombinedGroup, Operation, combine};
-pub use events::{EventAnswer, EventEvidence, EventOrder, EventPredicate, EventRequest, EventTest};
+pub use events::{
+    EventAnswer, EventEvidence, EventOrder, EventPredicate, EventRequest, EventTest, fold_events,
+    for_each_event_group, scan_events,
+};
 pub use evidence::{Covered, CutShort, Evidence, Gap, Loss, TierEvidence};
 pub use execute::execute;
 pub use last::{LastSample, last_samples};

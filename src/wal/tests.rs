@@ -8,7 +8,10 @@ use proptest::prelude::*;
 use super::{FRAME_PAYLOAD_BYTES_MAX, Record, Replay, Writer, replay, truncate};
 use crate::aggregate::{Distribution, Sketch};
 use crate::fs::RealFs;
-use crate::model::{Metadata, MetricKind, Series, SeriesId};
+use crate::model::{
+    EventBatch, EventColumn, EventKind, EventSchema, EventValue, Metadata, MetricKind, Series,
+    SeriesId,
+};
 use crate::{Error, Result};
 
 fn log_dir(dir: &tempfile::TempDir) -> PathBuf {
@@ -24,9 +27,25 @@ fn open(dir: &tempfile::TempDir, watermark: u64) -> (Replay, Writer) {
 /// One call on a writer.
 #[derive(Debug, Clone)]
 enum Step {
-    Scrape { timestamp: i64, values: Vec<u64> },
-    Column { series: u32, samples: Vec<(i64, u64)> },
-    Distribution { series: u32, timestamp: i64, distribution: Distribution },
+    Scrape {
+        timestamp: i64,
+        values: Vec<u64>,
+    },
+    Column {
+        series: u32,
+        samples: Vec<(i64, u64)>,
+    },
+    Distribution {
+        series: u32,
+        timestamp: i64,
+        distribution: Distribution,
+    },
+    /// Of a table of that many columns, rows of the first so many.
+    Events {
+        columns: usize,
+        width: usize,
+        rows: Vec<(i64, Vec<EventValue>)>,
+    },
     Write,
     Rotate,
 }
@@ -78,9 +97,55 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (0..5u32, time(), distribution()).prop_map(|(series, timestamp, distribution)| {
             Step::Distribution { series, timestamp, distribution }
         }),
+        3 => events(),
         1 => Just(Step::Write),
         1 => Just(Step::Rotate),
     ]
+}
+
+/// The kind of a column, by its place.
+fn kind_at(at: usize) -> EventKind {
+    [EventKind::Text, EventKind::Integer, EventKind::Float, EventKind::Boolean][at % 4]
+}
+
+fn value_at(at: usize) -> BoxedStrategy<EventValue> {
+    let value = match kind_at(at) {
+        EventKind::Integer => time().prop_map(EventValue::Integer).boxed(),
+        EventKind::Float => bits().prop_map(|bits| EventValue::Float(f64::from_bits(bits))).boxed(),
+        EventKind::Boolean => any::<bool>().prop_map(EventValue::Boolean).boxed(),
+        EventKind::Text => ".{0,8}".prop_map(EventValue::from).boxed(),
+    };
+    prop_oneof![2 => value, 1 => Just(EventValue::Null)].boxed()
+}
+
+fn events() -> impl Strategy<Value = Step> {
+    (1..20_usize, 0..20_usize).prop_flat_map(|(columns, fewer)| {
+        let width = columns.saturating_sub(fewer).max(1);
+        let row = (time(), (0..width).map(value_at).collect::<Vec<_>>());
+        proptest::collection::vec(row, 0..8).prop_map(move |rows| Step::Events {
+            columns,
+            width,
+            rows,
+        })
+    })
+}
+
+/// The table of so many columns; the one that had fewer before is declared again.
+fn table(columns: usize) -> EventSchema {
+    let columns = (0..columns).map(|at| EventColumn::new(format!("c{at}"), kind_at(at)));
+    EventSchema::new("table", columns.collect()).unwrap()
+}
+
+/// All there is to rows, bit for bit.
+fn row_words(batch: &EventBatch) -> Vec<u64> {
+    let words = batch.rows().flat_map(|(_, values)| values).map(|value| match value {
+        EventValue::Float(value) => value.to_bits(),
+        other => {
+            let text = format!("{other:?}");
+            text.bytes().fold(0, |hash: u64, byte| hash.wrapping_mul(31).wrapping_add(byte.into()))
+        }
+    });
+    std::iter::once(batch.width() as u64).chain(words).collect()
 }
 
 fn declare(writer: &mut Writer, id: u32) -> Result<SeriesId> {
@@ -118,6 +183,18 @@ fn apply(writer: &mut Writer, step: &Step, told: &mut Told) -> Result<()> {
             let sequence = writer.push_distribution(id, *timestamp, distribution)?;
             told.push((sequence, *series, vec![*timestamp], words(distribution)));
         }
+        Step::Events { columns, width, rows } => {
+            let schema = table(*columns);
+            if !writer.has_event_table(3, &schema) {
+                writer.declare_event_table(3, &schema)?;
+            }
+            let mut batch = EventBatch::new(*width);
+            for (time, values) in rows {
+                batch.push(*time, values.iter().cloned())?;
+            }
+            let sequence = writer.push_events(3, &batch)?;
+            told.push((sequence, 3, batch.times().to_vec(), row_words(&batch)));
+        }
         Step::Write => writer.write_group()?,
         Step::Rotate => writer.rotate()?,
     }
@@ -142,6 +219,12 @@ fn read(dir: &tempfile::TempDir) -> Result<Told> {
                 assert_eq!(series.label("id"), id.0.to_string());
             }
             Record::Group { id, series } => assert_eq!(series.len(), id as usize),
+            Record::EventTable { id, schema } => {
+                assert_eq!((id, schema), (3, &table(schema.columns().len())));
+            }
+            Record::Events { sequence, table, batch } => {
+                told.push((sequence, table, batch.times().to_vec(), row_words(batch)));
+            }
             Record::File { .. } | Record::Metadata { .. } => {}
         }
         Ok(())
@@ -209,7 +292,11 @@ fn undeclared_and_mismatched_records_are_refused_without_effect() {
     assert!(writer.push_distribution(id, 1, &Distribution::default()).is_err());
     let one = Distribution::from_parts(Sketch::of(&[1.0]), 1.0, 1.0, 1.0).unwrap();
     assert!(writer.push_distribution(SeriesId(2), 1, &one).is_err());
+    let rows = EventBatch::new(2);
+    assert!(writer.push_events(3, &rows).is_err());
     assert_eq!((writer.pending_bytes(), writer.next_sequence()), (pending, 1));
+    writer.declare_event_table(3, &table(1)).unwrap();
+    assert!(writer.push_events(3, &rows).is_err(), "more values than columns");
     writer.declare_group(1, &[id]).unwrap();
     assert!(writer.push_scrape(1, 0, &[1.0, 2.0]).is_err());
     assert_eq!(writer.push_scrape(1, 0, &[1.0]).unwrap(), 1);

@@ -19,6 +19,7 @@ mod delete;
 mod disk_full;
 mod distributions;
 mod durability;
+mod events;
 mod evidence;
 mod gate;
 mod later_write_wins;

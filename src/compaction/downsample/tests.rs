@@ -137,6 +137,7 @@ impl Store {
             match part.meta().layout {
                 Layout::Samples => sources.samples.push(Arc::clone(part) as Arc<dyn ChunkSource>),
                 Layout::Records => sources.records.push(Arc::clone(part) as Arc<dyn RecordSource>),
+                Layout::Events => panic!("{part:?}"),
             }
         }
         sources

@@ -8,9 +8,10 @@ use crate::catalog::{Catalog, PartEntry};
 use crate::engine::shared::{Shared, sources_of};
 use crate::error::{Error, Result};
 use crate::model::{Series, SeriesId};
-use crate::options::{Archive, ArchivePart, Keep};
+use crate::options::{Archive, ArchiveEvents, ArchivePart, Keep};
 use crate::part::Part;
 use crate::retention::{Dropped, due, over_budget};
+use crate::segment::EventSource;
 
 /// What retention did.
 #[derive(Debug, Clone, Default)]
@@ -162,7 +163,10 @@ impl Shared {
         series.sort_unstable_by(|a, b| a.1.cmp(&b.1));
         let names: Vec<Arc<Series>> = series.iter().map(|(_, series)| Arc::clone(series)).collect();
         let sources = sources_of(std::slice::from_ref(part), &self.live.read().masks);
+        let rows = Arc::clone(part) as Arc<dyn EventSource>;
+        let events = part.event_schema().map(|schema| ArchiveEvents { schema, source: &rows });
         archive.archiver.archive(&ArchivePart {
+            events,
             store_id,
             entry: &entry,
             series: &series,

@@ -5,20 +5,24 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{Rows, Table, partitions};
+use super::events::EventFile;
+use super::{Rows, Table, event_partitions, partitions};
 use crate::engine::leave_out_deleted;
 use crate::error::{DecodeError, Error, Result};
 use crate::fs::{Fs, RealFs};
 use crate::integration::jsonl::Kind;
-use crate::model::Metadata;
-use crate::options::{ArchivePart, Archiver};
+use crate::model::{EventKind, Metadata};
+use crate::options::{ArchiveEvents, ArchivePart, Archiver};
 use crate::part::Layout;
 use crate::query::{self, Limits, SampleRequest};
-use crate::segment::Records;
+use crate::segment::{EventMerge, GROUP_ROWS, Records, read_group};
 use crate::time::TimeRange;
 
 /// Writes each part as `DIR/tier=raw/date=2026-11-23/RANK-STORE-PART.parquet`, one file a
 /// [partition](super::partitions), each read back and compared before it counts.
+///
+/// Rows of events go to `DIR/table=queries/date=...`, files of the same names; there every row of every
+/// file counts.
 ///
 /// The numbers of a name are of 16 hexadecimal digits: where two files hold the same series and
 /// time, the name that sorts last was written later and is right. A part that comes again replaces
@@ -56,6 +60,40 @@ impl ParquetArchive {
     }
 }
 
+impl ParquetArchive {
+    fn archive_events(&self, part: &ArchivePart<'_>, name: &str) -> Result<()> {
+        let Some(ArchiveEvents { schema, source }) = part.events else {
+            let reason = "comes without its rows".to_owned();
+            return Err(Error::InvalidArgument { what: "part of events", reason });
+        };
+        let kinds: Vec<EventKind> = schema.columns().iter().map(|column| column.kind).collect();
+        let sources = [Arc::clone(source)];
+        let mut archived = 0;
+        for (partition, range) in event_partitions(schema.table(), part.entry.window) {
+            let path = self.directory(&partition)?.join(name);
+            let mut file = EventFile::create(&self.fs, &path, schema)?;
+            let load = |_, stretch, group| read_group(&**source, stretch, group, &kinds);
+            let mut merge = EventMerge::new(&sources, range, Box::new(load));
+            while let Some(rows) = merge.next_rows(&kinds, GROUP_ROWS)? {
+                file.push(&rows)?;
+            }
+            archived += file.rows();
+            if file.rows() == 0 {
+                file.discard()?;
+                continue;
+            }
+            file.finish()?;
+        }
+        let held: u64 = source.stretches().iter().map(|stretch| u64::from(stretch.rows)).sum();
+        if archived != held {
+            let (found, expected) = (archived, "as many rows as the part has");
+            let source = DecodeError::Invalid { what: "rows of the part", found, expected };
+            return Err(Error::corrupt(&self.dir, 0, source));
+        }
+        Ok(())
+    }
+}
+
 impl Archiver for ParquetArchive {
     fn archive(&self, part: &ArchivePart<'_>) -> Result<()> {
         let entry = part.entry;
@@ -63,14 +101,15 @@ impl Archiver for ParquetArchive {
         let rows = match entry.layout {
             Layout::Samples => Rows::Samples,
             Layout::Records => Rows::Records,
+            Layout::Events => return self.archive_events(part, &name),
         };
         let mut archived = 0;
         for (partition, range) in partitions(entry.tier, rows, entry.window) {
             let path = self.directory(&partition)?.join(&name);
             let mut table = Table::create(&self.fs, &path, rows)?;
-            match entry.layout {
-                Layout::Samples => push_samples(&mut table, part, range)?,
-                Layout::Records => push_records(&mut table, part, range)?,
+            match rows {
+                Rows::Samples => push_samples(&mut table, part, range)?,
+                Rows::Records => push_records(&mut table, part, range)?,
             }
             archived += table.rows();
             if table.rows() == 0 {

@@ -305,7 +305,7 @@ impl Output<'_, '_> {
     }
 
     /// Writes the next leaf from whole slices.
-    fn column<T: DataType>(
+    pub(super) fn column<T: DataType>(
         &mut self,
         values: &[T::T],
         definitions: Option<&[i16]>,

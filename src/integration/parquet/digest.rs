@@ -52,6 +52,12 @@ impl Feed for i16 {
     }
 }
 
+impl Feed for bool {
+    fn feed(values: &[Self], hasher: &mut Hasher) {
+        feed_fixed(values, |value| [u8::from(value)], hasher);
+    }
+}
+
 impl Feed for i32 {
     fn feed(values: &[Self], hasher: &mut Hasher) {
         feed_fixed(values, |value| value.to_le_bytes(), hasher);
@@ -109,6 +115,7 @@ pub(super) fn read_back(file: Box<dyn FsFile>) -> Result<(u64, Vec<ColumnDigest>
                 ColumnReader::Int64ColumnReader(column) => read_column(column, digest)?,
                 ColumnReader::DoubleColumnReader(column) => read_column(column, digest)?,
                 ColumnReader::ByteArrayColumnReader(column) => read_column(column, digest)?,
+                ColumnReader::BoolColumnReader(column) => read_column(column, digest)?,
                 _ => return Err(ParquetError::General("a column of no type of ours".into())),
             };
             if found != in_group {

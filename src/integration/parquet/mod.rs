@@ -7,11 +7,13 @@
 //! Every row has `series` (the whole identity as text, to group and pivot by), `metric`, and
 //! `labels` as a map; then `timestamp` and `value`, or the fields of a record. One schema for all
 //! files of a kind, whatever labels there are, so that a directory of them reads as one table. Rows
-//! are sorted by series, then time.
+//! are sorted by series, then time. Events have files of their own, one schema a table: `time` and the
+//! table's columns, sorted by time.
 
 mod archive;
 mod columns;
 mod digest;
+mod events;
 mod sink;
 mod table;
 #[cfg(test)]
@@ -50,6 +52,24 @@ pub fn partitions(tier: Tier, rows: Rows, range: TimeRange) -> Vec<(PathBuf, Tim
         start = end;
     }
     stretches
+}
+
+/// As [`partitions`], of a table of events: `table=queries/date=2026-11-23`, a directory a day. What
+/// is neither a letter, digit, `.`, `-` nor `_` of the table's name stands as `%` and two digits.
+#[must_use]
+pub fn event_partitions(table: &str, range: TimeRange) -> Vec<(PathBuf, TimeRange)> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+    let piece = |byte: u8| match plain(byte) {
+        true => char::from(byte).to_string(),
+        false => format!("%{byte:02X}"),
+    };
+    let name: String = table.bytes().map(piece).collect();
+    let days = partitions(Tier::RAW, Rows::Samples, range).into_iter();
+    let named = days.map(|(path, range)| {
+        let day = path.file_name().unwrap_or_default().to_owned();
+        (PathBuf::from(format!("table={name}")).join(day), range)
+    });
+    named.collect()
 }
 
 /// The first day of the partition that holds a point, and where the partition ends.

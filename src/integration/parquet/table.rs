@@ -55,12 +55,7 @@ impl Table {
     /// # Errors
     /// [`Error::Io`].
     pub fn create(fs: &Arc<dyn Fs>, path: &Path, rows: Rows) -> Result<Self> {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let building = path.with_file_name(format!("{name}.tmp"));
-        if fs.file_bytes(&building)?.is_some() {
-            fs.remove_file(&building)?;
-        }
-        let sink = Sink(fs.create_new(&building)?);
+        let (building, sink) = begin(fs, path)?;
         let write = told("write", &building);
         let schema = rows.schema().map_err(&write)?;
         let properties = rows.properties().map_err(&write)?;
@@ -167,19 +162,8 @@ impl Table {
         if !self.runs.is_empty() {
             self.write_row_group()?;
         }
-        self.writer.finish().map_err(told("write", &self.building))?;
-        self.writer.inner_mut().0.sync()?;
-        let file = self.fs.open_read(&self.building)?;
-        let bytes = file.len()?;
-        let verify = told("verify", &self.building);
-        let (rows, digests) = read_back(file).map_err(&verify)?;
-        if rows != self.rows || digests != self.digests {
-            let message = "what was read back is not what was written".to_owned();
-            return Err(verify(parquet::errors::ParquetError::General(message)));
-        }
-        self.fs.rename(&self.building, &self.path)?;
-        self.fs.sync_dir(self.path.parent().unwrap_or(Path::new(".")))?;
-        Ok(Written { rows, bytes })
+        let Self { fs, path, building, writer, digests, rows, .. } = self;
+        publish(&fs, writer, (&building, &path), rows, &digests)
     }
 
     /// Gives up: removes what was written.
@@ -189,6 +173,41 @@ impl Table {
     pub fn discard(self) -> Result<()> {
         self.fs.remove_file(&self.building)
     }
+}
+
+/// The name under which a file is written until it is whole, and the file.
+pub(super) fn begin(fs: &Arc<dyn Fs>, path: &Path) -> Result<(PathBuf, Sink)> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let building = path.with_file_name(format!("{name}.tmp"));
+    if fs.file_bytes(&building)?.is_some() {
+        fs.remove_file(&building)?;
+    }
+    let sink = Sink(fs.create_new(&building)?);
+    Ok((building, sink))
+}
+
+/// Ends a file of so many rows, whose columns have these digests; from the first of `(building, path)`
+/// it gets the second as its name.
+pub(super) fn publish(
+    fs: &Arc<dyn Fs>,
+    mut writer: SerializedFileWriter<Sink>,
+    (building, path): (&Path, &Path),
+    expected: u64,
+    written: &[ColumnDigest],
+) -> Result<Written> {
+    writer.finish().map_err(told("write", building))?;
+    writer.inner_mut().0.sync()?;
+    let file = fs.open_read(building)?;
+    let bytes = file.len()?;
+    let verify = told("verify", building);
+    let (rows, digests) = read_back(file).map_err(&verify)?;
+    if rows != expected || digests != written {
+        let message = "what was read back is not what was written".to_owned();
+        return Err(verify(parquet::errors::ParquetError::General(message)));
+    }
+    fs.rename(building, path)?;
+    fs.sync_dir(path.parent().unwrap_or(Path::new(".")))?;
+    Ok(Written { rows, bytes })
 }
 
 fn mismatch(reason: &str) -> Error {

@@ -220,6 +220,7 @@ fn archive_all(engine: &Engine, archive: &ParquetArchive, masks: &[Mask]) {
         let store_id = pinned.catalog.store_id;
         let metadata = [("m".to_owned(), Metadata::default())];
         let part = ArchivePart {
+            events: None,
             store_id,
             entry,
             series: &series,

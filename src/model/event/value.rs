@@ -182,11 +182,6 @@ impl EventBatch {
         self.times.iter().copied().zip(self.values.chunks(self.width.max(1)))
     }
 
-    /// The values of one column, row by row.
-    pub(crate) fn column(&self, column: usize) -> impl Iterator<Item = &EventValue> {
-        self.values.iter().skip(column).step_by(self.width.max(1))
-    }
-
     /// Leaves the rows whose time passes.
     pub(crate) fn retain(&mut self, mut passes: impl FnMut(i64) -> bool) {
         let mut kept = Self::with_capacity(self.width, self.len());

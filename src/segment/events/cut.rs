@@ -6,6 +6,9 @@ use super::{STRETCH_ROWS_MAX, STRETCH_TEXT_BYTES_MAX};
 use crate::error::Result;
 use crate::model::{EventBuilder, EventData, EventKind, EventRows, EventVector};
 
+/// Rows of a stretch that is cut here; fewer in unit tests.
+const CUT_ROWS: usize = if cfg!(test) { 100 } else { STRETCH_ROWS_MAX };
+
 /// Gathers rows until they make a stretch.
 pub struct StretchCutter {
     built: EventBuilder,
@@ -31,7 +34,7 @@ impl StretchCutter {
     ) -> Result<()> {
         let mut from = range.start;
         while from < range.end {
-            let room = STRETCH_ROWS_MAX - self.built.rows().len();
+            let room = CUT_ROWS - self.built.rows().len();
             let (to, text_bytes) = self.fitting(rows, from..range.end.min(from + room));
             self.built.append(rows, from..to);
             self.text_bytes += text_bytes;

@@ -197,20 +197,6 @@ fn damage_under_a_right_checksum_does_no_harm() {
 }
 
 #[test]
-fn what_says_nothing_costs_next_to_nothing() {
-    let rows = 65_536;
-    let constant = |value: EventValue| {
-        encode_column(&column(value.kind().unwrap(), &vec![value; rows])).unwrap().bytes.len()
-    };
-    for value in [EventValue::from(7), 0.25.into(), true.into(), "ok".into()] {
-        let bytes = constant(value.clone());
-        assert!(bytes < 400, "{bytes} for {value:?}");
-    }
-    let nulls = encode_column(&EventData::nulls(EventKind::Text, rows)).unwrap().bytes.len();
-    assert!(nulls < 80, "{nulls}");
-}
-
-#[test]
 fn stretches_out_of_bounds_are_refused() {
     let ints =
         |rows: usize| EventData { present: None, values: EventVector::Integer(vec![1; rows]) };
