@@ -12,7 +12,6 @@ mod delete;
 mod demo;
 mod evidence;
 mod export;
-mod figures;
 mod generate;
 mod history;
 mod import;
@@ -39,7 +38,7 @@ use clap::{Parser, Subcommand};
 use crate::catalog::CATALOG_FILE;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind};
-use crate::integration::policy;
+use crate::integration::{figures, policy};
 use crate::options::{Archive, GateOptions, Maintenance, Options, Policy};
 use screen::Screen;
 

@@ -2,8 +2,8 @@
 //!
 //! Owns: reading and writing Prometheus and OpenMetrics text ([`exposition`]), CSV ([`csv`]) and
 //! JSON lines ([`jsonl`]), how timestamps and values look in them ([`notation`]), how people write
-//! lengths of time and numbers of bytes ([`quantity`]), and the policy file ([`policy`]). Does not
-//! own: storing anything. A reader yields [`Batch`]es in terms of [`Slot`]s, its own dense
+//! lengths of time and numbers of bytes ([`quantity`]), how figures and axes are rounded for them
+//! ([`figures`], [`axis`]), and the policy file ([`policy`]). Does not own: storing anything. A reader yields [`Batch`]es in terms of [`Slot`]s, its own dense
 //! numbering of series, so that a caller resolves each series once and appends by handle.
 //!
 //! Input is never trusted: lines are bounded, a line that cannot be read is counted by reason
@@ -11,8 +11,10 @@
 
 #[cfg(feature = "arrow")]
 pub mod arrow;
+pub mod axis;
 pub mod csv;
 pub mod exposition;
+pub mod figures;
 mod intake;
 pub mod jsonl;
 mod lines;

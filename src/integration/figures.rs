@@ -1,12 +1,13 @@
-//! How numbers look to people.
+//! How numbers look to people, on a terminal or on a page. Programs get them in full.
 
 use std::time::Duration;
 
-use crate::integration::notation::Rfc3339;
+use super::notation::Rfc3339;
 use crate::time::Timestamp;
 
 /// With four significant digits and an SI prefix: `935.3 k`, `12.3 M`, `0.0042`.
-pub(super) fn number(value: f64) -> String {
+#[must_use]
+pub fn number(value: f64) -> String {
     const PREFIXES: [(f64, &str); 5] =
         [(1e15, " P"), (1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")];
     if !value.is_finite() {
@@ -40,7 +41,8 @@ fn digits(value: f64) -> String {
 }
 
 /// A value with its unit: bytes with binary prefixes, seconds as such.
-pub(super) fn with_unit(value: f64, unit: &str) -> String {
+#[must_use]
+pub fn with_unit(value: f64, unit: &str) -> String {
     match unit {
         "" => number(value),
         "bytes" => bytes(value),
@@ -51,7 +53,8 @@ pub(super) fn with_unit(value: f64, unit: &str) -> String {
 }
 
 /// Bytes with a binary prefix: `312.4 KiB`.
-pub(super) fn bytes(value: f64) -> String {
+#[must_use]
+pub fn bytes(value: f64) -> String {
     const PREFIXES: [(f64, &str); 4] = [
         (1_099_511_627_776.0, "TiB"),
         (1_073_741_824.0, "GiB"),
@@ -64,7 +67,8 @@ pub(super) fn bytes(value: f64) -> String {
 }
 
 /// A count with its thousands apart: `935,285`.
-pub(super) fn count(value: u64) -> String {
+#[must_use]
+pub fn count(value: u64) -> String {
     let digits = value.to_string();
     let mut out = String::with_capacity(digits.len() * 4 / 3);
     for (i, digit) in digits.chars().enumerate() {
@@ -77,7 +81,8 @@ pub(super) fn count(value: u64) -> String {
 }
 
 /// A length of time: `850 µs`, `12.3 ms`, `1.2 s`, `30m`, `1d 2h`.
-pub(super) fn length(duration: Duration) -> String {
+#[must_use]
+pub fn length(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
     if seconds < 1e-3 {
         return format!("{} µs", digits(seconds * 1e6));
@@ -102,7 +107,8 @@ pub(super) fn length(duration: Duration) -> String {
 }
 
 /// A point in time, to the second where nothing finer matters: `2026-11-23 14:10:00`.
-pub(super) fn time(timestamp: Timestamp) -> String {
+#[must_use]
+pub fn time(timestamp: Timestamp) -> String {
     let whole = Timestamp(timestamp.nanos() - timestamp.nanos().rem_euclid(1_000_000_000));
     Rfc3339(whole).to_string().replace('T', " ").trim_end_matches('Z').to_owned()
 }
