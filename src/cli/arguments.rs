@@ -77,6 +77,18 @@ impl Between {
         self.from.is_none()
     }
 
+    /// The range asked for; what is left open is open.
+    pub(super) fn within(&self, now: Timestamp) -> Result<TimeRange, Failure> {
+        let from = self.from.map_or(TimeRange::ALL.start, |from| from.resolve(now));
+        let to = self.to.map_or(TimeRange::ALL.end, |to| to.resolve(now));
+        let range = TimeRange::new(from, to);
+        if range.is_empty() {
+            let reason = "--from must lie before --to".to_owned();
+            return Err(Error::InvalidArgument { what: "range", reason }.into());
+        }
+        Ok(range)
+    }
+
     /// The range asked for; what is left open is the stored range. `None` where nothing is stored
     /// and something is left open.
     pub(super) fn resolve(&self, engine: &Engine) -> Result<Option<TimeRange>, Failure> {

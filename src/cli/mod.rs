@@ -20,6 +20,7 @@ mod parquet;
 mod progress;
 mod promql;
 mod query;
+mod report;
 mod retain;
 mod screen;
 mod series;
@@ -58,6 +59,7 @@ Examples:
   icecore query --db history 'node_load1' --step 1m --agg avg,p99
   icecore query --db history 'node_cpu_seconds_total{mode!=\"idle\"}' --agg rate --by mode
   icecore query --db history --promql 'sum by (mode) (rate(node_cpu_seconds_total[5m]))'
+  icecore report --db history -o report.html                how a monitored host's queries ran
   icecore stats --db history
   icecore export --db history --format csv 'node_load1' > load.csv";
 
@@ -76,6 +78,7 @@ enum Command {
     Generate(generate::Generate),
     Import(import::Import),
     Query(query::Query),
+    Report(report::MakeReport),
     Series(series::ListSeries),
     #[cfg(feature = "server")]
     Serve(serve::Serve),
@@ -171,6 +174,7 @@ pub fn run() -> ExitCode {
         Command::Generate(command) => command.run(&mut screen),
         Command::Import(command) => command.run(&mut screen),
         Command::Query(command) => command.run(&mut screen),
+        Command::Report(command) => command.run(&mut screen),
         Command::Series(command) => command.run(&mut screen),
         #[cfg(feature = "server")]
         Command::Serve(command) => command.run(&mut screen),

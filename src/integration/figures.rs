@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::notation::Rfc3339;
-use crate::time::Timestamp;
+use crate::time::{TimeRange, Timestamp};
 
 /// With four significant digits and an SI prefix: `935.3 k`, `12.3 M`, `0.0042`.
 #[must_use]
@@ -113,6 +113,51 @@ pub fn time(timestamp: Timestamp) -> String {
     Rfc3339(whole).to_string().replace('T', " ").trim_end_matches('Z').to_owned()
 }
 
+/// `2026-11-27 10:02:10`, with as many decimals as there are, up to three.
+#[must_use]
+pub fn moment(at: Timestamp) -> String {
+    let text = time(at);
+    let millis = at.0.rem_euclid(1_000_000_000) / 1_000_000;
+    if millis == 0 { text } else { format!("{text}.{millis:03}").trim_end_matches('0').to_owned() }
+}
+
+/// `2026-11-27 10:02:10 to 10:02:40`, the day of the end too where it is another.
+#[must_use]
+pub fn stretch(range: TimeRange) -> String {
+    let (start, end) = (moment(range.start), moment(range.end));
+    let same_day = start.get(..11) == end.get(..11);
+    let end = if same_day { end.get(11..).unwrap_or(&end) } else { &end };
+    format!("{start} to {end}")
+}
+
+/// `31 %`, `0.2 %`.
+#[must_use]
+pub fn percent(share: f64) -> String {
+    let percent = share * 100.0;
+    match percent {
+        0.0 => "0 %".to_owned(),
+        ..0.095 => format!("{percent:.2} %"),
+        ..9.95 => format!("{} %", format!("{percent:.1}").trim_end_matches(".0")),
+        _ => format!("{percent:.0} %"),
+    }
+}
+
+/// A length of so many seconds.
+#[must_use]
+pub fn seconds(seconds: f64) -> String {
+    let rounded = if seconds > 0.0 {
+        // Three digits: what a sketch tells.
+        let power = 10_f64.powf(2.0 - seconds.log10().floor());
+        (seconds * power).round() / power
+    } else {
+        0.0
+    };
+    if rounded == 0.0 {
+        return "0".to_owned();
+    }
+    Duration::try_from_secs_f64(rounded).map_or_else(|_| "never".to_owned(), length)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,5 +194,33 @@ mod tests {
         assert_eq!(length(Duration::from_secs(1799)), "29m 59s");
         assert_eq!(length(Duration::from_secs(93_600)), "1d 2h");
         assert_eq!(time(Timestamp::from_millis(1_795_425_382_586)), "2026-11-23 09:16:22");
+    }
+
+    #[test]
+    fn shares_and_measured_lengths_have_three_digits_at_most() {
+        for (share, text) in [
+            (0.0, "0 %"),
+            (0.000_44, "0.04 %"),
+            (0.0044, "0.4 %"),
+            (0.04, "4 %"),
+            (0.0996, "10 %"),
+            (0.314, "31 %"),
+            (1.0, "100 %"),
+        ] {
+            assert_eq!(percent(share), text, "{share}");
+        }
+        for (value, text) in [
+            (0.0, "0"),
+            (0.412_345, "412 ms"),
+            (0.002_549, "2.55 ms"),
+            (1.2345, "1.23 s"),
+            (f64::NAN, "0"),
+            (f64::INFINITY, "never"),
+        ] {
+            assert_eq!(seconds(value), text, "{value}");
+        }
+        let at = |millis| moment(Timestamp::from_millis(millis));
+        assert_eq!(at(1_795_425_382_500), "2026-11-23 09:16:22.5");
+        assert_eq!(at(1_795_425_382_000), "2026-11-23 09:16:22");
     }
 }

@@ -3,7 +3,8 @@
 use crate::integration::axis::time_step;
 use crate::time::{TimeRange, Timestamp};
 
-/// Windows of equal, round length over a range: half-open, from its beginning, the last one cut.
+/// Windows of equal, round length over a range: half-open, between multiples of their length since the
+/// epoch; the first and the last are cut by the range's ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Grid {
     /// What it covers.
@@ -21,9 +22,13 @@ impl Grid {
     /// How many windows there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        let length = i128::from(self.range.end.0) - i128::from(self.range.start.0);
-        let windows = (length.max(0) as u128).div_ceil(self.step_nanos.unsigned_abs().into());
-        usize::try_from(windows).unwrap_or(usize::MAX)
+        if self.range.is_empty() { 0 } else { self.window_of(self.range.end.0 - 1) + 1 }
+    }
+
+    /// The multiple of the step at or below the range's beginning.
+    fn base(&self) -> i128 {
+        let step = i128::from(self.step_nanos);
+        i128::from(self.range.start.0).div_euclid(step) * step
     }
 
     /// Whether there are none.
@@ -34,14 +39,15 @@ impl Grid {
 
     /// The window that holds a time within the range.
     pub(super) fn window_of(&self, time: i64) -> usize {
-        let since = i128::from(time) - i128::from(self.range.start.0);
+        let since = i128::from(time) - self.base();
         usize::try_from(since / i128::from(self.step_nanos)).unwrap_or(0)
     }
 
     /// A window's beginning; of the one behind the last, the range's end.
     pub(super) fn start_of(&self, window: usize) -> Timestamp {
         let since = i128::from(self.step_nanos) * window as i128;
-        let at = (i128::from(self.range.start.0) + since).min(i128::from(self.range.end.0));
+        let TimeRange { start, end } = self.range;
+        let at = (self.base() + since).max(start.0.into()).min(end.0.into());
         Timestamp(i64::try_from(at).unwrap_or(i64::MAX))
     }
 
@@ -81,21 +87,24 @@ mod tests {
     }
 
     #[test]
-    fn windows_cover_the_range_and_the_last_is_cut() {
-        let grid = grid(100, 1_050, 100);
+    fn windows_cover_the_range_and_its_ends_cut_them() {
+        let grid = grid(150, 1_050, 100);
         assert_eq!(grid.len(), 10);
-        assert_eq!((grid.window_of(100), grid.window_of(199), grid.window_of(1_049)), (0, 0, 9));
+        assert_eq!((grid.window_of(150), grid.window_of(200), grid.window_of(1_049)), (0, 1, 9));
+        assert_eq!(grid.stretch(0, 1), TimeRange::new(Timestamp(150), Timestamp(200)));
         assert_eq!(grid.stretch(9, 10), TimeRange::new(Timestamp(1_000), Timestamp(1_050)));
         assert!((grid.seconds_of(9) - 50e-9).abs() < 1e-12);
         assert_eq!(self::grid(5, 5, 100).len(), 0);
+        assert_eq!(self::grid(-150, 100, 100).len(), 3);
+        assert_eq!(self::grid(100, 200, 100).len(), 1);
     }
 
     #[test]
     fn a_stretch_is_spread_over_the_windows_it_lies_in() {
         let mut sums = [0; 10];
-        grid(100, 1_050, 100).spread(50, 350, |window, nanos| sums[window] += nanos);
-        grid(100, 1_050, 100).spread(1_020, 5_000, |window, nanos| sums[window] += nanos);
-        assert_eq!(sums, [100, 100, 50, 0, 0, 0, 0, 0, 0, 30]);
+        grid(150, 1_050, 100).spread(50, 350, |window, nanos| sums[window] += nanos);
+        grid(150, 1_050, 100).spread(1_020, 5_000, |window, nanos| sums[window] += nanos);
+        assert_eq!(sums, [50, 100, 50, 0, 0, 0, 0, 0, 0, 30]);
         grid(100, 1_050, 100).spread(300, 300, |_, _| unreachable!());
     }
 

@@ -32,6 +32,7 @@ pub use trouble::{Kind, Subject, Trouble};
 
 use crate::engine::Engine;
 use crate::error::Result;
+use crate::integration::figures;
 use crate::monitor::{OutcomeKind, QueryId};
 use crate::time::{TimeRange, Timestamp};
 
@@ -206,6 +207,22 @@ impl Report {
     #[must_use]
     pub fn to_html(&self) -> String {
         html::page(self)
+    }
+
+    /// What it covers, in words, UTC: `2026-11-27 10:00:00 to 10:00:30 (30 s), in windows of 200 ms`.
+    #[must_use]
+    pub fn span(&self) -> String {
+        let range = self.grid.range;
+        if range.is_empty() {
+            return "no finished queries".to_owned();
+        }
+        let nanos = i128::from(range.end.0) - i128::from(range.start.0);
+        format!(
+            "{} ({}), in windows of {}",
+            figures::stretch(range),
+            figures::seconds(nanos as f64 * 1e-9),
+            figures::seconds(self.grid.step_nanos as f64 * 1e-9)
+        )
     }
 
     /// Fingerprints by the time that their queries took, the most first, with their names.

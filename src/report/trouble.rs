@@ -13,14 +13,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::burst::{Burst, Share, bursts};
 use super::grid::Grid;
 use super::sheet::{Lengths, QueryWindow, SourceSums};
-use crate::integration::figures;
+use crate::integration::figures::{self, percent, seconds};
 use crate::monitor::OutcomeKind;
-use crate::time::{TimeRange, Timestamp};
+use crate::time::TimeRange;
 
 /// Most bursts of one kind of one subject.
 const BURSTS_MAX: usize = 3;
@@ -119,7 +118,7 @@ impl fmt::Display for Trouble {
             ),
             Kind::Slow { median, median_outside } => write!(
                 f,
-                "{what} took {} in the middle, {} otherwise",
+                "{what} took {} (median), {} otherwise",
                 seconds(*median),
                 seconds(*median_outside)
             ),
@@ -138,41 +137,8 @@ impl Trouble {
     /// When, UTC: `from 2026-11-27 10:02:10 to 10:02:40`, the day of the end too where it is another.
     #[must_use]
     pub fn when(&self) -> String {
-        let (start, end) = (moment(self.range.start), moment(self.range.end));
-        let same_day = start.get(..11) == end.get(..11);
-        let end = if same_day { end.get(11..).unwrap_or(&end) } else { &end };
-        format!("from {start} to {end}")
+        format!("from {}", figures::stretch(self.range))
     }
-}
-
-/// `2026-11-27 10:02:10`, with as many decimals as there are, up to three.
-pub(super) fn moment(at: Timestamp) -> String {
-    let text = figures::time(at);
-    let millis = at.0.rem_euclid(1_000_000_000) / 1_000_000;
-    if millis == 0 { text } else { format!("{text}.{millis:03}").trim_end_matches('0').to_owned() }
-}
-
-/// `31 %`, `0.2 %`.
-pub(super) fn percent(share: f64) -> String {
-    let percent = share * 100.0;
-    match percent {
-        0.0 => "0 %".to_owned(),
-        ..0.095 => format!("{percent:.2} %"),
-        ..9.95 => format!("{percent:.1} %"),
-        _ => format!("{percent:.0} %"),
-    }
-}
-
-/// A length of so many seconds.
-pub(super) fn seconds(seconds: f64) -> String {
-    let rounded = if seconds > 0.0 {
-        // Three digits: what a sketch tells.
-        let power = 10_f64.powf(2.0 - seconds.log10().floor());
-        (seconds * power).round() / power
-    } else {
-        0.0
-    };
-    Duration::try_from_secs_f64(rounded).map_or_else(|_| "never".to_owned(), figures::length)
 }
 
 /// Looks for trouble; ordered by score, the surest first.

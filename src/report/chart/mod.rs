@@ -19,16 +19,16 @@ use super::html::escape;
 use crate::integration::axis::{Scale, TimeAxis};
 use crate::time::{TimeRange, Timestamp};
 
-/// Pixels of a chart before it is scaled to the page.
-const WIDTH: u32 = 860;
-const HEIGHT: u32 = 190;
+/// Pixels of a chart before it is scaled to the page: across it, or half of it.
+const WIDE: (u32, u32) = (860, 190);
+const HALF: (u32, u32) = (430, 150);
 /// Room beside the plot: for values on the left, for half a label on the right, for times below.
 const LEFT: u32 = 62;
 const RIGHT: u32 = 34;
 const BELOW: u32 = 22;
 const ABOVE: u32 = 8;
-/// Labels of times that fit beside each other.
-const TIMES_MAX: f64 = 8.0;
+/// Pixels that a label of a time takes, with air.
+const TIME_WIDTH: f64 = 92.0;
 
 /// Lines that a chart tells apart.
 pub(super) const LINES_MAX: usize = 8;
@@ -44,6 +44,8 @@ pub(super) struct Line {
 
 /// Lines over a range.
 pub(super) struct Chart<'a> {
+    /// Whether it stands beside another.
+    pub(super) half: bool,
     /// What it shows, in words: for who cannot see it.
     pub(super) label: String,
     /// What it covers.
@@ -75,9 +77,9 @@ impl Chart<'_> {
         let Ok(()) = self.draw(scale, &mut drawn) else {
             return "<p class=\"none\">These values cannot be drawn.</p>".to_owned();
         };
-        let label = escape(&self.label);
+        let (label, (width, height)) = (escape(&self.label), self.size());
         format!(
-            "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{label}\">{drawn}</svg>"
+            "<svg viewBox=\"0 0 {width} {height}\" role=\"img\" aria-label=\"{label}\">{drawn}</svg>"
         )
     }
 
@@ -86,14 +88,15 @@ impl Chart<'_> {
         scale: Scale,
         out: &mut String,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        let times = TimeAxis::new(self.range, TIMES_MAX);
+        let plot = f64::from(self.size().0 - LEFT - RIGHT);
+        let times = TimeAxis::new(self.range, plot / TIME_WIDTH);
         let across = Axis {
             lower: 0.0,
             upper: self.x(self.range.end),
             ticks: times.ticks().map(|tick| self.x(tick)).collect(),
         };
         let up = Axis { lower: scale.lower, upper: scale.upper, ticks: scale.ticks().collect() };
-        let area = Canvas::new(out, (WIDTH, HEIGHT)).into_drawing_area();
+        let area = Canvas::new(out, self.size()).into_drawing_area();
         let mut chart = ChartBuilder::on(&area)
             .margin_top(ABOVE)
             .margin_right(RIGHT)
@@ -152,6 +155,10 @@ impl Chart<'_> {
             }
         }
         Ok(())
+    }
+
+    fn size(&self) -> (u32, u32) {
+        if self.half { HALF } else { WIDE }
     }
 
     /// Seconds since the range's beginning.
@@ -270,6 +277,7 @@ mod tests {
         let range = TimeRange::new(Timestamp::from_secs(36_000), Timestamp::from_secs(36_030));
         let marks = [TimeRange::new(Timestamp::from_secs(36_010), Timestamp::from_secs(36_900))];
         Chart {
+            half: false,
             label: "a <chart>".to_owned(),
             range,
             lines,

@@ -3,9 +3,8 @@
 use std::fmt::Write;
 
 use super::escape;
-use crate::integration::figures::number;
+use crate::integration::figures::{number, percent, seconds};
 use crate::report::chart::{Chart, LINES_MAX, Line, legend};
-use crate::report::trouble::{percent, seconds};
 use crate::report::{Grid, Kind, QueryWindow, Report, SourceReport, Subject};
 use crate::time::TimeRange;
 
@@ -54,6 +53,7 @@ pub(super) fn load(report: &Report) -> String {
     });
     let chart = |label: &str, lines: &[Line]| {
         Chart {
+            half: false,
             label: label.to_owned(),
             range: grid.range,
             lines,
@@ -89,6 +89,7 @@ pub(super) fn latency(report: &Report) -> String {
         "All queries",
         note,
         &Chart {
+            half: false,
             label: "Quantiles of the lengths of queries over time".to_owned(),
             range: grid.range,
             lines: &lines,
@@ -129,6 +130,7 @@ fn source_latency(report: &Report, source: &SourceReport) -> String {
         &escape(&source.name),
         "",
         &Chart {
+            half: true,
             label: format!("Quantiles of the lengths of calls to {}", source.name),
             range: grid.range,
             lines: &lines,
@@ -165,6 +167,7 @@ pub(super) fn errors(report: &Report) -> String {
         "Share that failed",
         "Failed or timed out, of what began in each window.",
         &Chart {
+            half: false,
             label: "Shares of queries and calls that failed, over time".to_owned(),
             range: grid.range,
             lines: &lines,

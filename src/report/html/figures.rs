@@ -2,10 +2,9 @@
 
 use std::fmt::Write;
 
-use crate::integration::figures::{count, number};
+use crate::integration::figures::{count, number, percent, seconds};
 use crate::monitor::OutcomeKind;
 use crate::report::Report;
-use crate::report::trouble::{percent, seconds};
 
 /// How many in all, how long, how many at once.
 pub(super) fn key(report: &Report) -> String {
@@ -20,7 +19,7 @@ pub(super) fn key(report: &Report) -> String {
     let (mean, most) = in_flight(report, length);
     let broken = sums.of(OutcomeKind::Cancelled) + sums.of(OutcomeKind::Abandoned);
     let figures = [
-        ("Queries", count(all), format!("{} a second", number(rate))),
+        ("Queries", count(all), format!("{} a second", short(rate))),
         (
             "Failed",
             percent(share(sums.failed())),
@@ -40,7 +39,7 @@ pub(super) fn key(report: &Report) -> String {
             ),
         ),
         ("Median", quantile(0.5), format!("p95 {}, p99 {}", quantile(0.95), quantile(0.99))),
-        ("In flight", number(mean), format!("at most {} in a window", number(most))),
+        ("In flight", short(mean), format!("at most {} in a window", short(most))),
         ("Engine", percent(engine), "of query time; the rest waited for sources".to_owned()),
     ];
     let mut out = String::from("<dl class=\"figures\">\n");
@@ -51,6 +50,12 @@ pub(super) fn key(report: &Report) -> String {
         );
     }
     out + "</dl>\n"
+}
+
+/// Two digits behind the point at most, and fewer of large numbers.
+fn short(value: f64) -> String {
+    let factor = if value < 10.0 { 100.0 } else { 10.0 };
+    number((value * factor).round() / factor)
 }
 
 /// On average over so many seconds, and in the fullest window.

@@ -10,10 +10,8 @@ mod tables;
 
 use std::fmt::Write;
 
-use super::trouble::{moment, percent, seconds};
 use super::{Report, Trouble};
-use crate::integration::figures as rounded;
-use crate::time::TimeRange;
+use crate::integration::figures::count;
 
 const STYLE: &str = include_str!("page.css");
 
@@ -54,7 +52,8 @@ pub(super) fn escape(text: &str) -> String {
 
 /// The page.
 pub(super) fn page(report: &Report) -> String {
-    let title = format!("Queries {}", span(report.grid.range));
+    let span = report.span();
+    let title = format!("How queries ran: {span}");
     let nav: String = SECTIONS
         .iter()
         .map(|(id, title)| format!("<li><a href=\"#{id}\">{title}</a></li>"))
@@ -67,9 +66,8 @@ pub(super) fn page(report: &Report) -> String {
          content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
          <title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n\
          <a class=\"skip\" href=\"#main\">To the report</a>\n\
-         <header><h1>How queries ran</h1><p class=\"span\">{}</p>\n\
-         <nav aria-label=\"Sections\"><ul>{nav}</ul></nav></header>\n<main id=\"main\">\n",
-        under_title(report)
+         <header><h1>How queries ran</h1><p class=\"span\">{span}</p>\n\
+         <nav aria-label=\"Sections\"><ul>{nav}</ul></nav></header>\n<main id=\"main\">\n"
     );
     out += &figures::key(report);
     for (id, title) in SECTIONS {
@@ -97,26 +95,6 @@ pub(super) fn page(report: &Report) -> String {
     )
 }
 
-fn under_title(report: &Report) -> String {
-    if report.grid.is_empty() {
-        return "No range: the store holds no finished queries.".to_owned();
-    }
-    let step = seconds(report.grid.step_nanos as f64 * 1e-9);
-    format!("{}, in windows of {step}", span(report.grid.range))
-}
-
-/// `2026-11-27 10:00:00 to 10:00:30 (30 s)`.
-fn span(range: TimeRange) -> String {
-    if range.is_empty() {
-        return "of no time".to_owned();
-    }
-    let (start, end) = (moment(range.start), moment(range.end));
-    let same_day = start.get(..11) == end.get(..11);
-    let end = if same_day { end.get(11..).unwrap_or(&end) } else { &end };
-    let length = (i128::from(range.end.0) - i128::from(range.start.0)) as f64 * 1e-9;
-    format!("{start} to {end} ({})", seconds(length))
-}
-
 fn troubles(report: &Report) -> String {
     let rule = "Stretches in which failures, slow calls or broken-off queries were more frequent than \
                 in the rest of the range, by a scan statistic that chance passes once in a thousand \
@@ -135,20 +113,11 @@ fn troubles(report: &Report) -> String {
 
 fn item(trouble: &Trouble) -> String {
     let kind = trouble.kind.name();
-    let of = match &trouble.kind {
-        super::Kind::Slow { .. } => format!(
-            "{} of {} calls took over twice the median of the range ({} otherwise)",
-            rounded::count(trouble.inside.hits),
-            rounded::count(trouble.inside.trials),
-            percent(trouble.outside.value())
-        ),
-        _ => format!(
-            "{} of {} ({} otherwise)",
-            rounded::count(trouble.inside.hits),
-            rounded::count(trouble.inside.trials),
-            percent(trouble.outside.value())
-        ),
-    };
+    let what = if trouble.subject == super::Subject::Queries { "queries" } else { "calls" };
+    let slow = matches!(trouble.kind, super::Kind::Slow { .. });
+    let beyond = if slow { " took over twice the median of the range" } else { "" };
+    let (hits, trials) = (count(trouble.inside.hits), count(trouble.inside.trials));
+    let of = format!("{hits} of {trials} {what}{beyond}");
     format!(
         "<li class=\"{kind}\"><span class=\"badge\">{kind}</span><div><strong>{}</strong>\
          <br><span class=\"when\">{}</span> <span class=\"of\">{of}</span></div></li>\n",

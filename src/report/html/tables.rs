@@ -4,14 +4,15 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use super::escape;
-use crate::integration::figures::{bytes, count, number};
+use crate::integration::figures::{bytes, count, moment, number, percent, seconds};
 use crate::monitor::OutcomeKind;
 use crate::report::chart::{Cell, strip};
-use crate::report::trouble::{moment, percent, seconds};
 use crate::report::{FingerprintSums, Lengths, Report, SlowQuery, SourceReport, SourceSums};
 
-/// Bytes of a text that are shown at once; the rest is folded.
-const TEXT_SHOWN: usize = 160;
+/// Bytes of a text that are shown at once; the rest is folded: in the table of fingerprints, and of
+/// single queries.
+const TEXT_SHOWN: usize = 220;
+const TEXT_SHOWN_SHORT: usize = 90;
 
 /// A table that scrolls by itself where the page is narrow; columns whose name begins with `>` hold
 /// numbers.
@@ -51,9 +52,14 @@ fn quantile(lengths: &Lengths, q: f64) -> String {
     lengths.quantile(q).map_or_else(|| "–".to_owned(), seconds)
 }
 
+/// A length, where there are any.
+fn of_some(lengths: &Lengths, length_us: u64) -> String {
+    if lengths.sketch.is_empty() { "–".to_owned() } else { micros(length_us) }
+}
+
 /// A query's text, folded where it is long.
-fn text(text: &str) -> String {
-    let shown = text.floor_char_boundary(TEXT_SHOWN);
+fn text(text: &str, shown: usize) -> String {
+    let shown = text.floor_char_boundary(shown);
     match text.split_at_checked(shown) {
         Some((beginning, rest)) if !rest.is_empty() => format!(
             "<details><summary><code>{}…</code></summary><code>{}</code></details>",
@@ -105,9 +111,11 @@ pub(super) fn sources(report: &Report) -> String {
     if report.sources.is_empty() {
         return none("No calls to sources in this range.");
     }
+    let any_retries = report.sources.iter().any(|source| source.all.retries > 0);
+    let any_cached = report.sources.iter().any(|source| source.cache_hit_rate.is_some());
     let rows = report.sources.iter().map(|source| {
         let all = &source.all;
-        vec![
+        let mut row = vec![
             format!("<strong>{}</strong>", escape(&source.name)),
             health(source),
             over_time(source),
@@ -119,11 +127,16 @@ pub(super) fn sources(report: &Report) -> String {
             quantile(&all.first_row, 0.5),
             number(all.rows as f64),
             bytes(all.bytes as f64),
-            count(all.retries),
-            source.cache_hit_rate.map_or_else(|| "–".to_owned(), percent),
-        ]
+        ];
+        if any_retries {
+            row.push(count(all.retries));
+        }
+        if any_cached {
+            row.push(source.cache_hit_rate.map_or_else(|| "–".to_owned(), percent));
+        }
+        row
     });
-    let columns = [
+    let mut columns = vec![
         "Source",
         "At the end",
         "Over time",
@@ -132,12 +145,16 @@ pub(super) fn sources(report: &Report) -> String {
         ">p50",
         ">p95",
         ">p99",
-        ">First row",
+        ">1st row",
         ">Rows",
         ">Bytes",
-        ">Retries",
-        ">From cache",
     ];
+    if any_retries {
+        columns.push(">Retries");
+    }
+    if any_cached {
+        columns.push(">Cached");
+    }
     let step = seconds(report.grid.step_nanos as f64 * 1e-9);
     table("Sources", &columns, rows)
         + &format!(
@@ -181,12 +198,16 @@ pub(super) fn fingerprints(report: &Report) -> String {
     let rows = heaviest.iter().map(|(name, of)| {
         let sums = &of.queries;
         vec![
-            format!("{}<br><span class=\"note\">{}</span>", text(&of.text), escape(name)),
+            format!(
+                "{}<br><span class=\"note\">{}</span>",
+                text(&of.text, TEXT_SHOWN),
+                escape(name)
+            ),
             count(sums.count()),
             share(sums.failed(), sums.count()),
             quantile(&sums.lengths, 0.5),
             quantile(&sums.lengths, 0.95),
-            micros(sums.lengths.max_us),
+            of_some(&sums.lengths, sums.lengths.max_us),
             micros(sums.engine_us.saturating_add(sums.waiting_us)),
             attribution(of),
         ]
@@ -294,7 +315,7 @@ fn single(queries: &[SlowQuery], caption: &str) -> String {
         let or_crash = |time: Option<u64>| time.map_or_else(|| "–".to_owned(), micros);
         vec![
             format!("<span class=\"time\">{}</span>", moment(query.began)),
-            text(&query.text),
+            text(&query.text, TEXT_SHOWN_SHORT),
             if who.is_empty() { "–".to_owned() } else { who.join(" / ") },
             format!("<span class=\"o-{}\">{outcome}</span>", query.outcome.name()),
             or_crash(took),
@@ -327,7 +348,10 @@ fn calls(query: &SlowQuery) -> String {
             format!("{name} {}{ended}", micros(call.waiting_us))
         })
         .collect();
-    if calls.is_empty() { "–".to_owned() } else { calls.join("<br>") }
+    if calls.is_empty() {
+        return "–".to_owned();
+    }
+    format!("<div class=\"waited\">{}</div>", calls.join("<br>"))
 }
 
 pub(super) fn alerts(report: &Report) -> String {
