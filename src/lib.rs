@@ -49,7 +49,7 @@ pub mod monitor;
 #[cfg(feature = "promql")]
 pub mod promql;
 
-#[cfg(feature = "text")]
+#[cfg(any(feature = "text", feature = "metrics", feature = "tracing"))]
 pub mod integration;
 
 #[cfg(feature = "server")]

@@ -17,8 +17,8 @@ fn counting_and_recording_allocate_nothing() {
     let engine = Engine::open(dir.path(), Options::default()).unwrap();
     let monitor = FederationMonitor::open(Arc::new(engine), MonitorOptions::default()).unwrap();
     let series = |name: &str| Series::new(name, []).unwrap();
-    let counter = monitor.counter(&series("host_total"), &Metadata::default());
-    let gauge = monitor.gauge(&series("host_level"), &Metadata::default());
+    let counter = monitor.counter(&series("host_total"), &Metadata::default()).unwrap();
+    let gauge = monitor.gauge(&series("host_level"), &Metadata::default()).unwrap();
     let histogram = monitor.histogram(&series("host_seconds"), &Metadata::default()).unwrap();
     // The test can fail.
     assert!(allocations(|| drop(std::hint::black_box(vec![1_u8]))) > 0);

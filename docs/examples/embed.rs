@@ -1,58 +1,39 @@
-//! How an engine carries icecore inside: record as it runs, look back, close.
-//!
-//! ```sh
-//! cargo run --release --example embed
-//! ```
+//! A host with a monitor inside: `cargo run --release --example embed`.
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::{thread, time::Duration};
 
-use icecore::model::{Metadata, MetricKind, Selector};
-use icecore::query::{Function, Grouping, Request};
+use icecore::monitor::{FederationMonitor, MonitorOptions, Phase, QUERIES};
+use icecore::query::{EventOrder, EventRequest};
 use icecore::{Engine, Options, TimeRange};
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> icecore::Result<()> {
     let dir = std::env::temp_dir().join(format!("icecore-embed-{}", std::process::id()));
-    let history = Engine::open(&dir, Options::default())?;
-
-    // Resolve the series once, at startup.
-    let writer = history.writer("query engine");
-    let counter = Metadata { kind: MetricKind::Counter, ..Metadata::default() };
-    let mut handles = Vec::new();
-    for source in ["lake", "warehouse", "stream"] {
-        handles.push(writer.series_named("queries_total", [("source", source)], &counter)?);
-    }
-    let scrape = writer.scrape_group(&handles);
-
-    // Record: one timestamp, all counters. Here ten minutes in fast motion.
-    let now = history.now();
-    let mut totals = [0.0, 0.0, 0.0];
-    for second in 0..600 {
-        for (total, step) in totals.iter_mut().zip([3.0, 1.0, 7.0]) {
-            *total += step;
+    let engine = Arc::new(Engine::open(&dir, Options::default())?);
+    let monitor = FederationMonitor::open(Arc::clone(&engine), MonitorOptions::default())?;
+    let (lake, warehouse) = (monitor.source("lake"), monitor.source("warehouse"));
+    for customer in 0..20 {
+        let query =
+            monitor.start_query(&format!("SELECT * FROM orders WHERE customer = {customer}"));
+        let _execute = query.phase(Phase::Execute);
+        for (source, millis) in [(&lake, customer), (&warehouse, 3)] {
+            let call = query.call(source);
+            thread::sleep(Duration::from_millis(millis)); // the source's work
+            call.add_rows(10);
+            call.finish();
         }
-        let at = now.saturating_sub(Duration::from_secs(600 - second));
-        // The receipt can be waited on, polled or awaited; the log is durable without it too.
-        drop(writer.append_scrape(&scrape, at, totals.to_vec())?);
+        query.finish(); // or fail("io"), cancel(), time_out(); dropped, it is abandoned
     }
-    history.sync()?;
-
-    // Look back: queries per second and source, by the minute.
-    let request = Request {
-        step: Some(Duration::from_secs(60)),
-        group_by: Grouping::Labels(vec!["source".into()]),
-        ..Request::new(
-            TimeRange::new(now.saturating_sub(Duration::from_secs(600)), now),
-            vec![Function::Rate],
-        )
-    };
-    let answer = history.query(&Selector::parse("queries_total")?, &request)?;
-    for group in &answer.groups {
-        println!("{:?}: {:?}", group.key, group.values);
+    monitor.flush()?;
+    let columns = ["text", "duration", "critical_source", "critical"].map(str::to_owned);
+    let order = EventOrder::Largest("duration".to_owned());
+    let request = EventRequest::new(QUERIES, TimeRange::ALL);
+    let request =
+        EventRequest { order, limit: Some(3), projection: Some(columns.to_vec()), ..request };
+    let slowest = engine.scan_events(&request)?.rows;
+    for row in 0..slowest.len() {
+        println!("{:?}", [0, 1, 2, 3].map(|column| slowest.value(row, column)));
     }
-
-    // Everything is synced and in compressed segments when this returns.
-    history.close()?;
-    std::fs::remove_dir_all(&dir)?;
-    Ok(())
+    monitor.close()
 }

@@ -11,13 +11,17 @@ use std::sync::Arc;
 use icecore::aggregate::{Distribution, Partial, Sketch};
 use icecore::catalog::{CATALOG_FILE, Catalog, PartEntry, save};
 use icecore::codec::bytes::FRAME_OVERHEAD_BYTES;
-use icecore::codec::{partials, sketches, strings, timestamps, values};
+use icecore::codec::{partials, schemas, sketches, strings, timestamps, values};
 use icecore::fs::Fs;
 use icecore::index::table;
-use icecore::model::{Metadata, MetricKind, Series, SeriesId};
+use icecore::model::{
+    EventBatch, EventColumn, EventData, EventKind, EventSchema, EventValue, EventVector, Metadata,
+    MetricKind, Series, SeriesId,
+};
 use icecore::part::{Layout, PartSpec, write};
 use icecore::segment::{
-    Group, Records, SegmentLimits, SeriesRecords, encode_records, encode_segments,
+    Group, Records, SegmentLimits, SeriesRecords, encode_column, encode_records, encode_segments,
+    encode_times,
 };
 use icecore::server::remote::{compress, push_series};
 use icecore::store::StoreKind;
@@ -38,6 +42,7 @@ fn main() -> Result<()> {
     series_table()?;
     segments()?;
     records()?;
+    events()?;
     part()?;
     log()?;
     remote()?;
@@ -213,6 +218,39 @@ fn records() -> Result<()> {
     Ok(())
 }
 
+/// A table, its times and a column of each kind, without their frames.
+fn events() -> Result<()> {
+    let rows = 0..300;
+    let dictionary = Arc::new(["ok", "error", "cancelled"].map(Arc::from).to_vec());
+    let columns = [
+        EventVector::Integer(rows.clone().map(|row| noise(row) as i64 >> (row % 20)).collect()),
+        EventVector::Float(rows.clone().map(|row| value(3, row)).collect()),
+        EventVector::Boolean(rows.clone().map(|row| noise(row).is_multiple_of(9)).collect()),
+        EventVector::Text {
+            ids: rows.clone().map(|row| (row % 7 / 3) as u32).collect(),
+            dictionary,
+        },
+    ];
+    let times: Vec<i64> = rows.clone().map(|row| row as i64 / 4 * 1_000_000 + 7).collect();
+    put("events", "times", &encode_times(&times).bytes[FRAME_OVERHEAD_BYTES..]);
+    for values in columns {
+        let present = Some(rows.clone().map(|row| row % 11 != 3).collect());
+        let data = EventData { present, values };
+        let encoded = encode_column(&data)?;
+        put("events", data.kind().name(), &encoded.bytes[FRAME_OVERHEAD_BYTES..]);
+    }
+    let mut table = Vec::new();
+    schemas::encode(&event_table()?, &mut table);
+    put("events", "table", &table);
+    Ok(())
+}
+
+fn event_table() -> Result<EventSchema> {
+    let kinds = [EventKind::Integer, EventKind::Text, EventKind::Float, EventKind::Boolean];
+    let columns = kinds.iter().map(|&kind| EventColumn::new(kind.name(), kind).with_unit("u"));
+    EventSchema::new("queries", columns.collect())
+}
+
 /// The part of `fuzz_targets/part_meta.rs`, and the file of its store.
 fn part() -> Result<()> {
     let fs = SimFs::new();
@@ -270,6 +308,11 @@ fn log() -> Result<()> {
     if let Some(observed) = Distribution::from_parts(sketch, 8.5, 0.5, 7.0) {
         writer.push_distribution(second, 10, &observed)?;
     }
+    writer.declare_event_table(4, &event_table()?)?;
+    let mut rows = EventBatch::new(4);
+    rows.push(70, [5.into(), "ok".into(), 0.5.into(), true.into()])?;
+    rows.push(60, [EventValue::Null, "x".into(), EventValue::Null, false.into()])?;
+    writer.push_events(4, &rows)?;
     writer.write_group()?;
     writer.sync()?;
     let frame = fs.content(&file);
@@ -289,7 +332,7 @@ fn log() -> Result<()> {
         ("records", 6, &frame[header + 36..]),
         ("followed_records", 7, &frame[header + 36..]),
     ] {
-        put("log", name, &[&[shape, 3], bytes].concat());
+        put("log", name, &[&[shape, 4], bytes].concat());
     }
     Ok(())
 }

@@ -11,10 +11,10 @@
 pub mod bitmaps;
 pub mod bytes;
 mod compression;
+pub mod event_integers;
 mod integers;
 pub mod metadata;
 pub mod partials;
-pub mod runs;
 pub mod schemas;
 pub mod sketches;
 pub mod strings;

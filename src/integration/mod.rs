@@ -1,42 +1,64 @@
-//! Text formats in and out: translation only.
+//! Formats and facades of others: translation only.
 //!
 //! Owns: reading and writing Prometheus and OpenMetrics text ([`exposition`]), CSV ([`csv`]) and
 //! JSON lines ([`jsonl`]), how timestamps and values look in them ([`notation`]), how people write
 //! lengths of time and numbers of bytes ([`quantity`]), how figures and axes are rounded for them
-//! ([`figures`], [`axis`]), and the policy file ([`policy`]). Does not own: storing anything. A reader yields [`Batch`]es in terms of [`Slot`]s, its own dense
-//! numbering of series, so that a caller resolves each series once and appends by handle.
+//! ([`figures`], [`axis`]), and the policy file ([`policy`]). Does not own: storing anything. A reader
+//! yields [`Batch`]es in terms of [`Slot`]s, its own dense numbering of series, so that a caller
+//! resolves each series once and appends by handle.
 //!
 //! Input is never trusted: lines are bounded, a line that cannot be read is counted by reason
 //! ([`Rejections`]) and does not end the reading.
 
 #[cfg(feature = "arrow")]
 pub mod arrow;
+#[cfg(feature = "text")]
 pub mod axis;
+#[cfg(feature = "text")]
 pub mod csv;
+#[cfg(feature = "text")]
 pub mod exposition;
+#[cfg(feature = "text")]
 pub mod figures;
+#[cfg(feature = "text")]
 mod intake;
+#[cfg(feature = "text")]
 pub mod jsonl;
+#[cfg(feature = "text")]
 mod lines;
+#[cfg(feature = "metrics")]
+pub mod metrics;
+#[cfg(feature = "text")]
 pub mod notation;
 #[cfg(feature = "parquet")]
 pub mod parquet;
+#[cfg(feature = "text")]
 pub mod policy;
+#[cfg(feature = "text")]
 pub mod quantity;
+#[cfg(feature = "text")]
 mod rejection;
 #[cfg(test)]
+#[cfg(feature = "text")]
 mod testing;
+#[cfg(feature = "tracing")]
+pub mod tracing;
 
+#[cfg(feature = "text")]
 pub use rejection::{RejectReason, Rejection, Rejections};
 
+#[cfg(feature = "text")]
 use crate::model::{Metadata, Series};
+#[cfg(feature = "text")]
 use crate::time::Timestamp;
 
+#[cfg(feature = "text")]
 /// A series' number within one reader: dense, from 0, in the order of first appearance. It is
 /// the index into [`SampleReader::declared`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slot(pub u32);
 
+#[cfg(feature = "text")]
 /// A series as a reader met it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DeclaredSeries {
@@ -46,6 +68,7 @@ pub struct DeclaredSeries {
     pub metadata: Metadata,
 }
 
+#[cfg(feature = "text")]
 /// Samples in the shape they came in, which is the shape the engine appends them in.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Batch {
@@ -70,6 +93,7 @@ pub enum Batch {
     },
 }
 
+#[cfg(feature = "text")]
 impl Batch {
     /// Samples in it.
     #[must_use]
@@ -80,6 +104,7 @@ impl Batch {
     }
 }
 
+#[cfg(feature = "text")]
 /// A text being read, batch by batch.
 pub trait SampleReader {
     /// The next batch, `None` at the end of the text. Lines that cannot be read are counted in

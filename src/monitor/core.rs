@@ -10,12 +10,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use super::directory::Directory;
 use super::instrument::{Counter, Instruments};
 use super::options::MonitorOptions;
 use super::outcome::{ERROR_CLASSES_MAX, Ended, OutcomeKind};
 use super::query::Live;
 use super::running::RunningTable;
-use super::source::Directory;
 use crate::model::{Metadata, Series};
 use crate::time::Timestamp;
 
@@ -58,7 +58,7 @@ impl Core {
         let counter = |name: &str, label: Option<(&str, &str)>, help: &str| {
             let metadata = Metadata { help: help.to_owned(), ..Metadata::default() };
             let series = Series::new(name, label).ok();
-            series.map_or_else(Counter::default, |s| instruments.counter(&s, &metadata, now))
+            series.and_then(|s| instruments.counter(&s, &metadata, now)).unwrap_or_default()
         };
         let ended = "Queries that ended, by outcome: exact, also where records were dropped.";
         let dropped = "Finished queries whose record found the queue full; in no distribution.";

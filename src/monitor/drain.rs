@@ -52,7 +52,7 @@ impl Drain {
         let help = "Queries under way, as far as there is room to list them.".to_owned();
         let metadata = Metadata { help, ..Metadata::default() };
         let series = Series::new("queries_running", []).ok();
-        series.map_or_else(Gauge::default, |s| instruments.gauge(&s, &metadata, engine.now()))
+        series.and_then(|s| instruments.gauge(&s, &metadata, engine.now())).unwrap_or_default()
     }
 
     /// Until it is told to close, or nobody is left who could tell it.
@@ -117,8 +117,8 @@ impl Drain {
         self.totals.add(&query, self.engine.now());
         let marked = live.marked.load(Ordering::Acquire);
         // One that was marked is kept, so that its mark is answered.
-        let one_in = if marked { 1 } else { self.core.options.kept_one_in(&query) };
-        if one_in > 0 && query.id.0.is_multiple_of(one_in) {
+        let kept = if marked { Some(1) } else { self.core.options.keeps(&query) };
+        if let Some(one_in) = kept {
             self.history.add(&query, one_in, marked);
         }
     }

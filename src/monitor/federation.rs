@@ -18,6 +18,7 @@ use super::options::MonitorOptions;
 use super::outcome::{OutcomeKind, cut};
 use super::phase::PhaseClocks;
 use super::query::{Live, QueryId, RunningQuery};
+use super::recovery::{Recovered, recover};
 use super::source::{Source, SourceMetrics};
 use super::totals::Totals;
 use crate::engine::Engine;
@@ -57,13 +58,14 @@ impl FederationMonitor {
         let sets = options.series_max + options.tenants_max + options.fingerprints_max;
         let max = sources + sets * INSTRUMENTS_A_SET + HOST_INSTRUMENTS_MAX;
         let instruments = Arc::new(Instruments::new(&engine, max));
-        let history = History::open(&engine)?;
+        let mut history = History::open(&engine)?;
         let now = engine.now();
-        let (recovered, first_id) = (0, u64::try_from(now.0).unwrap_or(1));
+        let since = now.saturating_sub(options.recover_within);
+        let Recovered { abandoned, first_id } = recover(&engine, &mut history, since)?;
         let totals = Totals::new(&engine, &options, &instruments);
         let (core, finished) = Core::new(options, &instruments, now, first_id);
         let core = Arc::new(core);
-        core.count_recovered(recovered);
+        core.count_recovered(abandoned);
         let (orders, taken) = unbounded();
         let drain = Drain {
             running: Drain::gauge(&engine, &instruments),
@@ -79,7 +81,7 @@ impl FederationMonitor {
             .name("icecore-monitor".to_owned())
             .spawn(move || drain.run())
             .map_err(|error| Error::io("start a thread for", "icecore-monitor", error))?;
-        Ok(Self { engine, core, instruments, orders, thread: Some(thread), recovered })
+        Ok(Self { engine, core, instruments, orders, thread: Some(thread), recovered: abandoned })
     }
 
     /// Begins a query: a text, or a [`QueryStart`] that says whose it is. Cost: the fingerprint of
@@ -158,19 +160,16 @@ impl FederationMonitor {
     }
 
     /// A counter of the host's own, written with the monitor's: see [`Instruments::counter`].
-    #[must_use]
-    pub fn counter(&self, series: &Series, metadata: &Metadata) -> Counter {
+    pub fn counter(&self, series: &Series, metadata: &Metadata) -> Option<Counter> {
         self.instruments.counter(series, metadata, self.engine.now())
     }
 
     /// A gauge of the host's own: see [`Instruments::gauge`].
-    #[must_use]
-    pub fn gauge(&self, series: &Series, metadata: &Metadata) -> Gauge {
+    pub fn gauge(&self, series: &Series, metadata: &Metadata) -> Option<Gauge> {
         self.instruments.gauge(series, metadata, self.engine.now())
     }
 
     /// A distribution of the host's own: see [`Instruments::histogram`].
-    #[must_use]
     pub fn histogram(&self, series: &Series, metadata: &Metadata) -> Option<Histogram> {
         self.instruments.histogram(series, metadata, self.engine.now())
     }

@@ -74,6 +74,10 @@ impl Fingerprint {
         &self.text
     }
 
+    pub(super) fn shared_text(&self) -> Arc<str> {
+        Arc::clone(&self.text)
+    }
+
     /// The hash as labels and tables have it: 16 hexadecimal digits.
     #[must_use]
     pub fn name(&self) -> String {

@@ -9,10 +9,12 @@
 //! next opening was abandoned by a crash, and gets that row then: so there is no state beside the
 //! store, and opening twice finds nothing the second time.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::outcome::OutcomeKind;
+use super::fingerprint::Fingerprint;
+use super::outcome::{Outcome, OutcomeKind};
 use super::phase::Phase;
 use super::query::{Live, QueryMetrics, SourceUse};
 use crate::engine::{Engine, EventWriter};
@@ -138,12 +140,44 @@ impl Table {
     }
 }
 
+/// Names of fingerprints that are remembered; then all are forgotten.
+const NAMES_MAX: usize = 4096;
+
+/// Texts that many rows have.
+#[derive(Debug)]
+struct Texts {
+    outcomes: [Arc<str>; OutcomeKind::ALL.len()],
+    names: HashMap<u64, Arc<str>>,
+}
+
+impl Texts {
+    fn new() -> Self {
+        let outcomes = OutcomeKind::ALL.map(|kind| Arc::from(kind.name()));
+        Self { outcomes, names: HashMap::new() }
+    }
+
+    fn outcome(&self, outcome: &Outcome) -> EventValue {
+        let text = self.outcomes.get(outcome.kind() as usize);
+        text.map_or(EventValue::Null, |text| EventValue::Text(Arc::clone(text)))
+    }
+
+    fn name(&mut self, fingerprint: &Fingerprint) -> EventValue {
+        if self.names.len() >= NAMES_MAX {
+            self.names.clear();
+        }
+        let name = self.names.entry(fingerprint.hash());
+        EventValue::Text(Arc::clone(name.or_insert_with(|| fingerprint.name().into())))
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct History {
     queries: Table,
     calls: Table,
     marks: Table,
+    /// Texts of rows, made once: most rows share theirs with others.
+    texts: Texts,
     /// The latest failure to write.
     failed: Option<Error>,
 }
@@ -154,6 +188,7 @@ impl History {
             queries: Table::open(engine, QUERIES, &QUERY_COLUMNS)?,
             calls: Table::open(engine, SOURCE_CALLS, &CALL_COLUMNS)?,
             marks: Table::open(engine, RUNNING_QUERIES, &MARK_COLUMNS)?,
+            texts: Texts::new(),
             failed: None,
         })
     }
@@ -166,10 +201,12 @@ impl History {
 
     /// Adds a finished query; one in `one_in` like it is.
     pub(super) fn add(&mut self, query: &QueryMetrics, one_in: u64, marked: bool) {
-        let mut written = self.queries.push(query.started, query_row(query, one_in, marked));
+        let name = self.texts.name(&query.fingerprint);
+        let row = query_row(&self.texts, name.clone(), query, one_in, marked);
+        let mut written = self.queries.push(query.started, row);
         for used in &query.sources {
-            let row = self.calls.push(query.started, call_row(query, used));
-            written = written.and(row);
+            let row = call_row(&self.texts, name.clone(), query, used);
+            written = written.and(self.calls.push(query.started, row));
         }
         self.note(written);
     }
@@ -178,8 +215,8 @@ impl History {
     pub(super) fn mark(&mut self, live: &Live) {
         let values = vec![
             id(live.id.0),
-            EventValue::Text(live.fingerprint.name().into()),
-            text(live.text.as_deref(), live.fingerprint.text()),
+            self.texts.name(&live.fingerprint),
+            text(live.text.as_deref(), &live.fingerprint),
             named(&live.tenant),
             named(&live.user),
         ];
@@ -231,26 +268,37 @@ fn length_of_some(time: Duration) -> EventValue {
     if time.is_zero() { EventValue::Null } else { length(time) }
 }
 
-fn named(name: &str) -> EventValue {
-    if name.is_empty() { EventValue::Null } else { EventValue::cut(name) }
+fn named(name: &Arc<str>) -> EventValue {
+    if name.is_empty() { EventValue::Null } else { EventValue::Text(Arc::clone(name)) }
 }
 
-fn text(raw: Option<&str>, fingerprint: &str) -> EventValue {
-    EventValue::cut(raw.unwrap_or(fingerprint))
+fn error(outcome: &Outcome) -> EventValue {
+    if let Outcome::Error(class) = outcome { named(class) } else { EventValue::Null }
+}
+
+fn text(raw: Option<&str>, fingerprint: &Fingerprint) -> EventValue {
+    raw.map_or_else(|| EventValue::Text(fingerprint.shared_text()), EventValue::cut)
 }
 
 /// In the order of [`QUERY_COLUMNS`].
-fn query_row(query: &QueryMetrics, one_in: u64, marked: bool) -> Vec<EventValue> {
-    let mut row = vec![
+fn query_row(
+    texts: &Texts,
+    name: EventValue,
+    query: &QueryMetrics,
+    one_in: u64,
+    marked: bool,
+) -> Vec<EventValue> {
+    let mut row = Vec::with_capacity(QUERY_COLUMNS.len());
+    row.extend([
         id(query.id.0),
-        EventValue::Text(query.fingerprint.name().into()),
-        text(query.text.as_deref(), query.fingerprint.text()),
+        name,
+        text(query.text.as_deref(), &query.fingerprint),
         named(&query.tenant),
         named(&query.user),
-        EventValue::cut(query.outcome.kind().name()),
-        named(query.outcome.class()),
+        texts.outcome(&query.outcome),
+        error(&query.outcome),
         length(query.duration),
-    ];
+    ]);
     row.extend(Phase::ALL.map(|phase| length_of_some(query.phases.of(phase))));
     let critical = query.critical_source();
     row.extend([
@@ -284,13 +332,18 @@ fn abandoned_row(mark: Vec<EventValue>) -> Vec<EventValue> {
 }
 
 /// In the order of [`CALL_COLUMNS`].
-fn call_row(query: &QueryMetrics, used: &SourceUse) -> Vec<EventValue> {
+fn call_row(
+    texts: &Texts,
+    name: EventValue,
+    query: &QueryMetrics,
+    used: &SourceUse,
+) -> Vec<EventValue> {
     vec![
         id(query.id.0),
         EventValue::Text(Arc::clone(&used.source)),
-        EventValue::Text(query.fingerprint.name().into()),
-        EventValue::cut(used.outcome.kind().name()),
-        named(used.outcome.class()),
+        name,
+        texts.outcome(&used.outcome),
+        error(&used.outcome),
         number(used.calls),
         number(used.failed),
         number(used.requests),

@@ -128,12 +128,11 @@ impl Instruments {
         }
     }
 
-    /// The counter of this series, a new one beginning at 0 `now`. Where there are too many
-    /// instruments, the name breaks the rules, or the series has another kind already, it is one
-    /// that nobody reads; see [`refused`](Self::refused). Cost: a hash lookup under a read lock;
-    /// ask once and keep it.
-    #[must_use]
-    pub fn counter(&self, series: &Series, metadata: &Metadata, now: Timestamp) -> Counter {
+    /// The counter of this series, a new one beginning at 0 `now`. `None`, counted by
+    /// [`refused`](Self::refused), where there are too many instruments, the engine refuses the
+    /// series, or it has another kind already. Cost: a hash lookup under a read lock; ask once and
+    /// keep it.
+    pub fn counter(&self, series: &Series, metadata: &Metadata, now: Timestamp) -> Option<Counter> {
         self.scaled_counter(series, metadata, 1.0, now)
     }
 
@@ -144,31 +143,28 @@ impl Instruments {
         metadata: &Metadata,
         scale: f64,
         now: Timestamp,
-    ) -> Counter {
+    ) -> Option<Counter> {
         let metadata = Metadata { kind: MetricKind::Counter, ..metadata.clone() };
         let make = |handle: SeriesHandle| {
             Some((Instrument::Counter(Counter::default(), scale), Some(handle)))
         };
         match self.find_or(series, &metadata, now, make) {
-            Some(Instrument::Counter(counter, _)) => counter,
+            Some(Instrument::Counter(counter, _)) => Some(counter),
             _ => self.refuse(),
         }
     }
 
     /// The gauge of this series; as [`counter`](Self::counter).
-    #[must_use]
-    pub fn gauge(&self, series: &Series, metadata: &Metadata, now: Timestamp) -> Gauge {
+    pub fn gauge(&self, series: &Series, metadata: &Metadata, now: Timestamp) -> Option<Gauge> {
         let metadata = Metadata { kind: MetricKind::Gauge, ..metadata.clone() };
         let make = |handle| Some((Instrument::Gauge(Gauge::default()), Some(handle)));
         match self.find_or(series, &metadata, now, make) {
-            Some(Instrument::Gauge(gauge)) => gauge,
+            Some(Instrument::Gauge(gauge)) => Some(gauge),
             _ => self.refuse(),
         }
     }
 
-    /// The distribution of this series, 17 KiB of bins; `None` as [`counter`](Self::counter) gives
-    /// one that nobody reads.
-    #[must_use]
+    /// The distribution of this series, 17 KiB of bins; as [`counter`](Self::counter).
     pub fn histogram(
         &self,
         series: &Series,
@@ -183,16 +179,13 @@ impl Instruments {
         };
         match self.find_or(series, &metadata, now, make) {
             Some(Instrument::Histogram(histogram)) => Some(histogram),
-            _ => {
-                self.refused.fetch_add(1, Ordering::Relaxed);
-                None
-            }
+            _ => self.refuse(),
         }
     }
 
-    fn refuse<I: Default>(&self) -> I {
+    fn refuse<I>(&self) -> Option<I> {
         self.refused.fetch_add(1, Ordering::Relaxed);
-        I::default()
+        None
     }
 
     /// Instruments that were asked for and could not be had.
@@ -287,10 +280,10 @@ mod tests {
         let engine = engine(&dir, &clock);
         let instruments = Instruments::new(&engine, 3);
         let series = Series::new("done_total", [("by", "us")]).unwrap();
-        let counter = instruments.counter(&series, &Metadata::default(), engine.now());
-        let again = instruments.counter(&series, &Metadata::default(), engine.now());
+        let counter = instruments.counter(&series, &Metadata::default(), engine.now()).unwrap();
+        let again = instruments.counter(&series, &Metadata::default(), engine.now()).unwrap();
         let gauge = Series::new("level", []).unwrap();
-        let gauge = instruments.gauge(&gauge, &Metadata::default(), engine.now());
+        let gauge = instruments.gauge(&gauge, &Metadata::default(), engine.now()).unwrap();
         counter.add(3);
         again.add(4);
         gauge.set(2.5);
@@ -318,7 +311,8 @@ mod tests {
         let instruments = Instruments::new(&engine, 2);
         let series = |i: usize| Series::new(&format!("metric_{i}"), []).unwrap();
         for i in 0..5 {
-            instruments.counter(&series(i), &Metadata::default(), engine.now()).add(1);
+            let counter = instruments.counter(&series(i), &Metadata::default(), engine.now());
+            assert_eq!(counter.is_some(), i < 2);
         }
         // Of another kind than it was.
         assert!(instruments.histogram(&series(0), &Metadata::default(), engine.now()).is_none());

@@ -9,9 +9,11 @@
 //! thread makes series and events of it. A host's thread never waits: where the queue is full, the
 //! record is dropped and counted, while counts by outcome and by source stay exact.
 
+pub mod alert;
 pub mod attribution;
 mod call;
 mod core;
+mod directory;
 mod drain;
 mod durations;
 mod federation;
@@ -24,6 +26,7 @@ mod options;
 mod outcome;
 mod phase;
 mod query;
+mod recovery;
 mod running;
 mod source;
 mod totals;

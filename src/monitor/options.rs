@@ -85,9 +85,13 @@ impl MonitorOptions {
         Ok(())
     }
 
-    /// One in how many of queries like this are kept in full; 0 keeps none.
-    pub(super) fn kept_one_in(&self, query: &QueryMetrics) -> u64 {
-        self.keep.iter().find(|rule| rule.fits(query)).map_or(1, |rule| rule.one_in)
+    /// One in how many of queries like this is kept in full, if this one is.
+    pub(super) fn keeps(&self, query: &QueryMetrics) -> Option<u64> {
+        // The golden ratio spreads ids that follow each other, so that no habit of the host's (every
+        // tenth query a special one) meets the rule's.
+        let spread = query.id.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        let one_in = self.keep.iter().find(|rule| rule.fits(query)).map_or(1, |rule| rule.one_in);
+        (one_in > 0 && spread.is_multiple_of(one_in)).then_some(one_in)
     }
 }
 

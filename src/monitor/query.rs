@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use super::attribution::{Call, attribute};
 use super::call::{Noted, Notes, Sum, Sums};
+use super::directory::Directory;
 use super::fingerprint::Fingerprint;
 use super::outcome::{Ended, Outcome, OutcomeKind};
 use super::phase::{Phase, PhaseClocks, Phases};
-use super::source::Directory;
 use crate::time::Timestamp;
 
 /// A query's number: larger for later ones, also over restarts, but for a clock that is set back.
@@ -37,9 +37,9 @@ pub struct QueryMetrics {
     /// Its text as it came, where [`MonitorOptions::raw_text`](super::MonitorOptions) asks for it.
     pub text: Option<Box<str>>,
     /// Whose it is; empty where nobody said.
-    pub tenant: Box<str>,
+    pub tenant: Arc<str>,
     /// Who asked; empty where nobody said.
-    pub user: Box<str>,
+    pub user: Arc<str>,
     /// When it began, by the engine's clock.
     pub started: Timestamp,
     /// From its start to its end, by a clock that never jumps.
@@ -138,8 +138,8 @@ pub(super) struct Live {
     pub(super) id: QueryId,
     pub(super) fingerprint: Fingerprint,
     pub(super) text: Option<Box<str>>,
-    pub(super) tenant: Box<str>,
-    pub(super) user: Box<str>,
+    pub(super) tenant: Arc<str>,
+    pub(super) user: Arc<str>,
     pub(super) started: Timestamp,
     pub(super) began: Instant,
     pub(super) phases: PhaseClocks,
@@ -166,8 +166,8 @@ impl Live {
             id: self.id,
             fingerprint: self.fingerprint.clone(),
             text: self.text.clone(),
-            tenant: self.tenant.clone(),
-            user: self.user.clone(),
+            tenant: Arc::clone(&self.tenant),
+            user: Arc::clone(&self.user),
             started: self.started,
             duration: Duration::from_nanos(now),
             outcome,

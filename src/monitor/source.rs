@@ -1,17 +1,17 @@
 //! Sources: what queries read from, and what is counted of each.
 //!
-//! Owns: the directory of sources (numbered, at most so many), the counters that calls move, and
-//! [`SourceMetrics`], read from them. What a call notes for its query stands in `call`.
+//! Owns: the counters that calls move, and [`SourceMetrics`], read from them. Which sources there are
+//! stands in `directory`; what a call notes for its query, in `call`.
 
 use std::array;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::instrument::{Counter, Gauge, Histogram, Instruments};
-use super::outcome::{Classes, ERROR_CLASSES_MAX, Ended, OTHER, OutcomeKind, cut};
+use super::outcome::{Classes, ERROR_CLASSES_MAX, Ended, OutcomeKind};
 use crate::aggregate::Distribution;
 use crate::model::{Metadata, Series};
 use crate::time::Timestamp;
@@ -200,21 +200,24 @@ fn metadata((unit, help): (&str, &str)) -> Metadata {
 }
 
 impl SourceState {
-    fn new(name: Arc<str>, number: u32, instruments: &Instruments, now: Timestamp) -> Self {
+    pub(super) fn new(
+        name: Arc<str>,
+        number: u32,
+        instruments: &Instruments,
+        now: Timestamp,
+    ) -> Self {
         let series = |metric: &str, label: Option<(&str, &str)>| {
             Series::new(metric, std::iter::once(("source", &*name)).chain(label)).ok()
         };
         let counter = |metric: &str, label, about| {
             let series = series(metric, label);
-            series.map_or_else(Counter::default, |series| {
-                instruments.counter(&series, &metadata(about), now)
-            })
+            let counter = series.and_then(|s| instruments.counter(&s, &metadata(about), now));
+            counter.unwrap_or_default()
         };
         let gauge = |metric: &str, label, about| {
             let series = series(metric, label);
-            series.map_or_else(Gauge::default, |series| {
-                instruments.gauge(&series, &metadata(about), now)
-            })
+            let gauge = series.and_then(|s| instruments.gauge(&s, &metadata(about), now));
+            gauge.unwrap_or_default()
         };
         let histogram = |metric: &str, label, help| {
             let series = series(metric, label)?;
@@ -341,7 +344,7 @@ impl SourceState {
         (0..).zip(counts).filter(|&(_, count)| count > 0)
     }
 
-    fn metrics(&self, classes: &Classes) -> SourceMetrics {
+    pub(super) fn metrics(&self, classes: &Classes) -> SourceMetrics {
         let now = self.mark(Instant::now());
         let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         let (rows_per_second, bytes_per_second) = recent.rates(now);
@@ -436,88 +439,6 @@ impl Source {
     /// Counts a connection that could not be had.
     pub fn connection_failed(&self) {
         self.0.connections_failed.add(1);
-    }
-}
-
-/// All sources, by number and by name, and the classes of errors.
-#[derive(Debug)]
-pub(super) struct Directory {
-    pub(super) classes: Classes,
-    sources: RwLock<Sources>,
-    sources_max: usize,
-    /// Names that were met when there were too many.
-    pub(super) refused: AtomicU64,
-}
-
-#[derive(Debug, Default)]
-struct Sources {
-    numbers: HashMap<Arc<str>, usize>,
-    states: Vec<Arc<SourceState>>,
-}
-
-impl Directory {
-    pub(super) fn new(sources_max: usize) -> Self {
-        Self {
-            classes: Classes::new(),
-            sources: RwLock::default(),
-            sources_max,
-            refused: AtomicU64::new(0),
-        }
-    }
-
-    /// The source of this name, a new one where there is room; else the one called `other`, beyond
-    /// the bound.
-    pub(super) fn source(&self, name: &str, instruments: &Instruments, now: Timestamp) -> Source {
-        let name = Some(cut(name)).filter(|name| !name.is_empty()).unwrap_or(OTHER);
-        let known = self.sources.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = known.get(name) {
-            return found;
-        }
-        drop(known);
-        let mut known = self.sources.write().unwrap_or_else(PoisonError::into_inner);
-        let full = known.states.len() >= self.sources_max;
-        if full && known.get(name).is_none() {
-            self.refused.fetch_add(1, Ordering::Relaxed);
-        }
-        let name = if full && known.get(name).is_none() { OTHER } else { name };
-        if let Some(found) = known.get(name) {
-            return found;
-        }
-        let number = known.states.len();
-        let name: Arc<str> = name.into();
-        let state = SourceState::new(Arc::clone(&name), number as u32, instruments, now);
-        let state = Arc::new(state);
-        known.numbers.insert(name, number);
-        known.states.push(Arc::clone(&state));
-        Source(state)
-    }
-
-    pub(super) fn all(&self) -> Vec<Arc<SourceState>> {
-        self.sources.read().unwrap_or_else(PoisonError::into_inner).states.clone()
-    }
-
-    pub(super) fn state(&self, number: u32) -> Option<Arc<SourceState>> {
-        let known = self.sources.read().unwrap_or_else(PoisonError::into_inner);
-        known.states.get(number as usize).cloned()
-    }
-
-    pub(super) fn name(&self, number: u32) -> Arc<str> {
-        self.state(number).map_or_else(|| OTHER.into(), |state| Arc::clone(&state.name))
-    }
-
-    /// All of them, by name.
-    pub(super) fn metrics(&self) -> Vec<SourceMetrics> {
-        let mut all: Vec<SourceMetrics> =
-            self.all().iter().map(|state| state.metrics(&self.classes)).collect();
-        all.sort_by(|a, b| a.source.cmp(&b.source));
-        all
-    }
-}
-
-impl Sources {
-    fn get(&self, name: &str) -> Option<Source> {
-        let number = self.numbers.get(name)?;
-        self.states.get(*number).map(|state| Source(Arc::clone(state)))
     }
 }
 

@@ -74,7 +74,7 @@ pub(super) struct Totals {
     engine_time: HashMap<Arc<str>, Counter>,
     shares: HashMap<(Arc<str>, Arc<str>), [Counter; SHARE.len()]>,
     shares_max: usize,
-    /// Written once each, valued 1.
+    /// When the query under way was taken in: where new counters begin.
     now: Timestamp,
 }
 
@@ -118,9 +118,9 @@ impl Totals {
             let labels = [("fingerprint", &*label), ("text", fingerprint.text())];
             let help = "1 for each fingerprint, with its text.".to_owned();
             let metadata = Metadata { help, ..Metadata::default() };
-            if let Ok(series) = Series::new("fingerprint_info", labels) {
-                self.instruments.gauge(&series, &metadata, self.now).set(1.0);
-            }
+            let series = Series::new("fingerprint_info", labels).ok();
+            let gauge = series.and_then(|s| self.instruments.gauge(&s, &metadata, self.now));
+            gauge.unwrap_or_default().set(1.0);
         }
         label
     }
@@ -209,9 +209,10 @@ impl Totals {
     /// Sets the counters of what is known elsewhere: errors by class, and overflows of caps.
     pub(super) fn set_counters(&self, core: &Core, now: Timestamp) {
         let raise = |name: &str, labels: &[(&str, &str)], help: &'static str, to: u64| {
-            if let Ok(series) = Series::new(name, labels.iter().copied()) {
-                self.instruments.counter(&series, &described("", help), now).raise_to(to);
-            }
+            let series = Series::new(name, labels.iter().copied()).ok();
+            let metadata = described("", help);
+            let counter = series.and_then(|s| self.instruments.counter(&s, &metadata, now));
+            counter.unwrap_or_default().raise_to(to);
         };
         for (class, count) in core.errors() {
             let class = core.directory.classes.name(class);
@@ -248,11 +249,10 @@ fn counter(
     labels: &[(&str, &str)],
     now: Timestamp,
 ) -> Counter {
-    let series = Series::new(name, labels.iter().copied());
-    series.map_or_else(
-        |_| Counter::default(),
-        |series| instruments.scaled_counter(&series, &described(unit, help), scale, now),
-    )
+    let series = Series::new(name, labels.iter().copied()).ok();
+    let metadata = described(unit, help);
+    let counter = series.and_then(|s| instruments.scaled_counter(&s, &metadata, scale, now));
+    counter.unwrap_or_default()
 }
 
 fn nanos(time: std::time::Duration) -> u64 {

@@ -6,7 +6,7 @@
 //! ratio of "one share within, another one outside" to "one share everywhere".
 //!
 //! A score counts where it exceeds `ln(intervals) + ln(1000)`: so high an interval comes up by chance
-//! at most about once in a thousand reports, however many intervals were looked at (the bound of
+//! at most about once in a thousand searches, however many intervals were looked at (the bound of
 //! Bonferroni). The interval is then set aside, and what is left is searched again.
 
 /// Chance is left at most one in so many.

@@ -167,6 +167,9 @@ impl Report {
             if asked == end { held.unwrap_or(Timestamp(0)) } else { asked }
         };
         let all = TimeRange::ALL;
+        // Counts that are written every few seconds lie behind the last query: of them all that was
+        // asked for counts.
+        let asked = range;
         let range = TimeRange::new(
             open(range.start, all.start, held.map(|held| held.start)),
             open(range.end, all.end, held.map(|held| held.end)),
@@ -191,14 +194,14 @@ impl Report {
         Ok(Self {
             grid,
             troubles: trouble::find(&grid, &queries.windows, &calls.sources),
-            cost: Cost::of(engine, range, (&sums, queries.rows, calls.rows))?,
+            cost: Cost::of(engine, asked, (&sums, queries.rows, calls.rows))?,
             queries: sums,
             windows: queries.windows,
-            sources: sources(engine, range, calls.sources)?,
+            sources: sources(engine, asked, calls.sources)?,
             fingerprints: queries.fingerprints,
             slowest,
             broken_off,
-            alerts: alerts::fired(engine, range)?,
+            alerts: alerts::fired(engine, asked)?,
         })
     }
 

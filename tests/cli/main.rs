@@ -12,6 +12,7 @@
 mod formats;
 mod history;
 mod kill;
+mod report;
 mod run;
 #[cfg(feature = "server")]
 mod serve;

@@ -11,6 +11,7 @@
     reason = "a test may fail loudly"
 )]
 
+mod events;
 mod records;
 mod segment;
 mod store;

@@ -15,6 +15,7 @@ mod archive;
 mod catalog;
 mod child;
 mod engine;
+mod events;
 mod kill;
 mod log;
 mod log_damage;

@@ -14,6 +14,7 @@
 mod support;
 
 mod catalog;
+mod events;
 mod log;
 mod part;
 mod records;

@@ -13,6 +13,7 @@
     reason = "tests"
 )]
 
+mod events;
 mod retention;
 #[path = "../support/mod.rs"]
 mod support;

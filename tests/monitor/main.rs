@@ -7,11 +7,16 @@
     reason = "tests"
 )]
 
+mod abandoned;
+mod alerts;
 mod clock;
 mod concurrency;
+mod events;
 mod lifecycle;
 mod live;
 mod series;
+#[cfg(feature = "webhook")]
+mod webhook;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

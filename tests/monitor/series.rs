@@ -67,7 +67,7 @@ fn observations_are_counted_once_over_flushes_and_restarts() {
         monitor.flush().unwrap();
     }
     let counter = Series::new("host_total", []).unwrap();
-    let counter = monitor.counter(&counter, &Metadata::default());
+    let counter = monitor.counter(&counter, &Metadata::default()).unwrap();
     counter.add(5);
     clock.advance(Duration::from_secs(1));
     let host = Host { dir, clock, engine: second, monitor };

@@ -251,7 +251,8 @@ impl<'a> Scan<'a> {
             let expected = "as many as its neighbours have, of its kind";
             return Err(stretch.damaged(field, DecodeError::Invalid { what, found, expected }));
         }
-        Ok(data.gather(wanted))
+        // Ascending, so that as many are all.
+        Ok(if wanted.len() == data.len() { data.into_owned() } else { data.gather(wanted) })
     }
 
     /// The projected columns of some rows of a group, ascending.
@@ -267,7 +268,11 @@ impl<'a> Scan<'a> {
     ) -> Result<EventRows> {
         let mut all = Vec::new();
         self.read_times(stretch, group, &mut all, evidence)?;
-        let times = wanted.iter().filter_map(|&row| all.get(row as usize).copied()).collect();
+        let times = if wanted.len() == all.len() {
+            all
+        } else {
+            wanted.iter().filter_map(|&row| all.get(row as usize).copied()).collect()
+        };
         let columns = self.projection.iter();
         let columns = columns.map(|&field| self.read(stretch, group, field, wanted, evidence));
         Ok(EventRows { times, columns: columns.collect::<Result<_>>()? })

@@ -98,7 +98,7 @@ pub(super) fn page(report: &Report) -> String {
 fn troubles(report: &Report) -> String {
     let rule = "Stretches in which failures, slow calls or broken-off queries were more frequent than \
                 in the rest of the range, by a scan statistic that chance passes once in a thousand \
-                reports. They are shaded in the charts.";
+                searches. They are shaded in the charts.";
     if report.troubles.is_empty() {
         let what = if report.queries.count() == 0 {
             "No queries, no trouble."

@@ -22,9 +22,9 @@ pub use reader::EventSegment;
 pub use source::{Column, EventSource, EventStretch, StoredColumn, TIME_FIELD};
 pub use writer::{EncodedColumn, check_stretch, encode_column, encode_times};
 
-/// Rows of a group. 8,192: a column of it decodes in some 10 µs, and its bounds cost a five-hundredth
-/// of a byte a row. Fewer in unit tests, so that small cases have several.
-pub const GROUP_ROWS: usize = if cfg!(test) { 32 } else { 8192 };
+/// Rows of a group. 4,096: a column of it decodes in some 10 µs, and bounds and code tables cost a
+/// fiftieth of a byte a row. Fewer in unit tests, so that small cases have several.
+pub const GROUP_ROWS: usize = if cfg!(test) { 32 } else { 4096 };
 
 /// Most rows of a stretch, as one column's codec takes at most.
 pub const STRETCH_ROWS_MAX: usize = crate::codec::COLUMN_VALUES_MAX;

@@ -7,7 +7,7 @@ use super::bounds::{Bounds, GroupBounds, read_integers};
 use super::{GROUP_ROWS, MAGIC, STRETCH_ROWS_MAX, STRETCH_TEXT_BYTES_MAX, TIME_KIND, VERSION};
 use crate::codec::bytes::{Reader, read_frame};
 use crate::codec::values::ValueEncoding;
-use crate::codec::{bitmaps, runs, strings, values};
+use crate::codec::{bitmaps, event_integers, strings, values};
 use crate::error::DecodeError;
 use crate::model::{Bitmap, EventData, EventKind, EventVector};
 use crate::segment::SharedBytes;
@@ -132,7 +132,7 @@ impl EventSegment {
             return Err(self.stranger());
         }
         let (group, mut reader) = self.group(group)?;
-        runs::decode(&mut reader, group.bounds.rows as usize, out)?;
+        event_integers::decode(&mut reader, group.bounds.rows as usize, out)?;
         if !out.is_sorted() {
             let (what, found) = ("times of a group", out.len() as u64);
             return Err(DecodeError::Invalid { what, found, expected: "ascending" });
@@ -186,7 +186,7 @@ impl EventSegment {
         Ok(match kind {
             EventKind::Integer => {
                 let mut integers = Vec::new();
-                runs::decode(reader, count, &mut integers)?;
+                event_integers::decode(reader, count, &mut integers)?;
                 EventVector::Integer(integers)
             }
             EventKind::Float => {
@@ -199,7 +199,7 @@ impl EventSegment {
             EventKind::Boolean => EventVector::Boolean(bitmaps::decode(reader, count)?),
             EventKind::Text => {
                 let mut numbers = Vec::new();
-                runs::decode(reader, count, &mut numbers)?;
+                event_integers::decode(reader, count, &mut numbers)?;
                 let known = self.dictionary.len() as u64;
                 let id = |number: &i64| {
                     let found = number.cast_unsigned();

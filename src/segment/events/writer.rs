@@ -3,7 +3,7 @@
 use super::bounds::{GroupBounds, write_integers};
 use super::{GROUP_ROWS, MAGIC, STRETCH_ROWS_MAX, STRETCH_TEXT_BYTES_MAX, TIME_KIND, VERSION};
 use crate::codec::bytes::{write_frame, write_varint};
-use crate::codec::{bitmaps, runs, strings, values};
+use crate::codec::{bitmaps, event_integers, strings, values};
 use crate::error::{Error, Result};
 use crate::model::{Bitmap, EventData, EventRows, EventVector};
 
@@ -58,7 +58,7 @@ pub fn encode_times(times: &[i64]) -> EncodedColumn {
     for group in times.chunks(GROUP_ROWS) {
         let (Some(&first), Some(&last)) = (group.first(), group.last()) else { continue };
         write_integers(&mut parts.directory, first, last);
-        parts.group(|out| runs::encode(group, out));
+        parts.group(|out| event_integers::encode(group, out));
     }
     parts.finish(TIME_KIND, times.len(), &[])
 }
@@ -165,7 +165,7 @@ fn write_group(group: &EventData, bounds: &GroupBounds, out: &mut Vec<u8>) {
     match &group.values {
         EventVector::Integer(values) => {
             let values: Vec<i64> = rows().filter_map(|row| values.get(row).copied()).collect();
-            runs::encode(&values, out);
+            event_integers::encode(&values, out);
         }
         EventVector::Float(numbers) => {
             let numbers: Vec<f64> = rows().filter_map(|row| numbers.get(row).copied()).collect();
@@ -180,7 +180,7 @@ fn write_group(group: &EventData, bounds: &GroupBounds, out: &mut Vec<u8>) {
         EventVector::Text { ids, .. } => {
             let ids: Vec<i64> =
                 rows().filter_map(|row| ids.get(row).map(|&id| i64::from(id))).collect();
-            runs::encode(&ids, out);
+            event_integers::encode(&ids, out);
         }
     }
 }
