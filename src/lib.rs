@@ -55,6 +55,9 @@ pub mod integration;
 #[cfg(feature = "server")]
 pub mod server;
 
+#[cfg(feature = "report")]
+pub mod report;
+
 #[cfg(feature = "cli")]
 pub mod cli;
 

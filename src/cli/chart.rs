@@ -12,6 +12,7 @@ use ratatui::widgets::Widget;
 use ratatui::widgets::canvas::{Canvas, Line as Segment, Points};
 
 use super::figures;
+use crate::integration::axis::{Scale, TimeAxis};
 use crate::time::{TimeRange, Timestamp};
 
 /// Rows of the plot itself.
@@ -151,40 +152,28 @@ fn paint(curves: &[Curve], view: &View, buffer: &mut Buffer) {
 }
 
 /// Round times below the plot, as many as fit.
-fn time_axis(view: &View, buffer: &mut Buffer, axis: Style) {
-    const STEPS_S: [i64; 22] = [
-        1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 10_800, 21_600, 43_200,
-        86_400, 172_800, 604_800, 2_592_000, 31_536_000,
-    ];
-    let days = view.width() > 2.0 * 86_400.0;
+fn time_axis(view: &View, buffer: &mut Buffer, style: Style) {
+    let days = TimeAxis::tells_days(view.range);
     // "11-23 14:10" or "14:10:00", and air.
-    let ticks_max = f64::from(view.plot.width) / if days { 14.0 } else { 11.5 };
-    #[expect(clippy::cast_precision_loss, reason = "at most a year of seconds")]
-    let step = STEPS_S.into_iter().find(|&step| view.width() / step as f64 <= ticks_max);
-    let step = step.unwrap_or(31_536_000).saturating_mul(1_000_000_000);
-    let start = view.range.start.nanos();
-    let mut tick = start.saturating_add((step - start.rem_euclid(step)) % step);
+    let axis =
+        TimeAxis::new(view.range, f64::from(view.plot.width) / if days { 14.0 } else { 11.5 });
     let mut free_from = 0;
-    while tick < view.range.end.nanos() {
-        let column = view.column(Timestamp(tick));
-        let text = figures::time(Timestamp(tick));
-        let text = if days { text.get(5..16) } else { text.get(11..) }.unwrap_or(&text);
+    for tick in axis.ticks() {
+        let (column, text) = (view.column(tick), axis.label(tick));
         let width = u16::try_from(text.len()).unwrap_or(0);
         let at = column.saturating_sub(width / 2).min(buffer.area.width.saturating_sub(width));
         if at >= free_from {
-            buffer.set_string(column, ROWS, "┬", axis);
+            buffer.set_string(column, ROWS, "┬", style);
             buffer.set_string(at, ROWS + 1, text, Style::new());
             free_from = at + width + 2;
         }
-        let Some(next) = tick.checked_add(step) else { break };
-        tick = next;
     }
     // What the ticks leave out: the day.
     let day = figures::time(view.range.start);
     if !days && let Some(day) = day.get(..10) {
         let width = 11;
         if view.plot.x >= width {
-            buffer.set_string(view.plot.x - width, ROWS + 1, day, axis);
+            buffer.set_string(view.plot.x - width, ROWS + 1, day, style);
         }
     }
 }
@@ -233,47 +222,6 @@ fn legend(curves: &[Curve], left: u16, columns: u16, colour: bool) -> Vec<String
         lines.push(format!("{indent}and {} more, not drawn", curves.len() - LINES_MAX));
     }
     lines.into_iter().map(|line| line.trim_end().to_owned()).collect()
-}
-
-/// Round bounds, and the distance of the ticks.
-#[derive(Debug, Clone, Copy)]
-struct Scale {
-    lower: f64,
-    upper: f64,
-    step: f64,
-}
-
-impl Scale {
-    /// Ticks at 1, 2 or 5 times a power of ten (of two for bytes), at most six or so of them; zero is
-    /// shown where it is near.
-    fn around(min: f64, max: f64, unit: &str) -> Self {
-        let (mut min, mut max) = (min, max);
-        if min > 0.0 && min < 0.5 * max {
-            min = 0.0;
-        }
-        if max < 0.0 && max > 0.5 * min {
-            max = 0.0;
-        }
-        if max - min <= f64::EPSILON * max.abs().max(min.abs()) {
-            let margin = if max == 0.0 { 1.0 } else { max.abs() * 0.1 };
-            (min, max) = if min == 0.0 { (0.0, margin) } else { (min - margin, max + margin) };
-        }
-        let rough = (max - min) / 5.0;
-        let step = if unit.starts_with("bytes") {
-            2f64.powf(rough.log2().ceil())
-        } else {
-            let power = 10f64.powf(rough.log10().floor());
-            let factor = [1.0, 2.0, 2.5, 5.0].into_iter().find(|factor| factor * power >= rough);
-            factor.unwrap_or(10.0) * power
-        };
-        let step = if step.is_finite() && step > 0.0 { step } else { max - min };
-        Self { lower: (min / step).floor() * step, upper: (max / step).ceil() * step, step }
-    }
-
-    fn ticks(self) -> impl Iterator<Item = f64> {
-        let n = whole(((self.upper - self.lower) / self.step).round());
-        (0..=n.min(8)).map(move |i| self.lower + f64::from(i) * self.step)
-    }
 }
 
 /// The rows of the buffer as text, with colours as SGR codes (ECMA-48 8.3.117) if wanted.
@@ -361,13 +309,5 @@ mod tests {
         }
         let gap = curve("gap", |i| if i == 30 { f64::INFINITY } else { i as f64 });
         assert_eq!(draw(&[gap], hour(), "seconds", 40, false).len(), 16);
-    }
-
-    #[test]
-    fn ticks_are_round() {
-        let ticks = |min, max, unit| Scale::around(min, max, unit).ticks().collect::<Vec<_>>();
-        assert_eq!(ticks(0.1, 1.9, ""), [0.0, 0.5, 1.0, 1.5, 2.0]);
-        assert_eq!(ticks(97.0, 103.0, ""), [96.0, 98.0, 100.0, 102.0, 104.0]);
-        assert_eq!(ticks(100.0, 4000.0, "bytes"), [0.0, 1024.0, 2048.0, 3072.0, 4096.0]);
     }
 }

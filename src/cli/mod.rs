@@ -13,7 +13,6 @@ mod demo;
 mod events;
 mod evidence;
 mod export;
-mod figures;
 mod generate;
 mod history;
 mod import;
@@ -22,6 +21,7 @@ mod parquet;
 mod progress;
 mod promql;
 mod query;
+mod report;
 mod retain;
 mod screen;
 mod series;
@@ -40,7 +40,7 @@ use clap::{Parser, Subcommand};
 use crate::catalog::CATALOG_FILE;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind};
-use crate::integration::policy;
+use crate::integration::{figures, policy};
 use crate::options::{Archive, GateOptions, Maintenance, Options, Policy};
 use screen::Screen;
 
@@ -60,6 +60,7 @@ Examples:
   icecore query --db history 'node_load1' --step 1m --agg avg,p99
   icecore query --db history 'node_cpu_seconds_total{mode!=\"idle\"}' --agg rate --by mode
   icecore query --db history --promql 'sum by (mode) (rate(node_cpu_seconds_total[5m]))'
+  icecore report --db history -o report.html                how a monitored host's queries ran
   icecore stats --db history
   icecore export --db history --format csv 'node_load1' > load.csv";
 
@@ -78,6 +79,7 @@ enum Command {
     Generate(generate::Generate),
     Import(import::Import),
     Query(query::Query),
+    Report(report::MakeReport),
     Series(series::ListSeries),
     Events(events::ShowEvents),
     #[cfg(feature = "server")]
@@ -174,6 +176,7 @@ pub fn run() -> ExitCode {
         Command::Generate(command) => command.run(&mut screen),
         Command::Import(command) => command.run(&mut screen),
         Command::Query(command) => command.run(&mut screen),
+        Command::Report(command) => command.run(&mut screen),
         Command::Series(command) => command.run(&mut screen),
         Command::Events(command) => command.run(&mut screen),
         #[cfg(feature = "server")]

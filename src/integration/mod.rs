@@ -2,9 +2,10 @@
 //!
 //! Owns: reading and writing Prometheus and OpenMetrics text ([`exposition`]), CSV ([`csv`]) and
 //! JSON lines ([`jsonl`]), how timestamps and values look in them ([`notation`]), how people write
-//! lengths of time and numbers of bytes ([`quantity`]), and the policy file ([`policy`]). Does not
-//! own: storing anything. A reader yields [`Batch`]es in terms of [`Slot`]s, its own dense
-//! numbering of series, so that a caller resolves each series once and appends by handle.
+//! lengths of time and numbers of bytes ([`quantity`]), how figures and axes are rounded for them
+//! ([`figures`], [`axis`]), and the policy file ([`policy`]). Does not own: storing anything. A reader
+//! yields [`Batch`]es in terms of [`Slot`]s, its own dense numbering of series, so that a caller
+//! resolves each series once and appends by handle.
 //!
 //! Input is never trusted: lines are bounded, a line that cannot be read is counted by reason
 //! ([`Rejections`]) and does not end the reading.
@@ -12,11 +13,15 @@
 #[cfg(feature = "arrow")]
 pub mod arrow;
 #[cfg(feature = "text")]
+pub mod axis;
+#[cfg(feature = "text")]
 pub mod csv;
 #[cfg(feature = "datafusion")]
 pub mod datafusion;
 #[cfg(feature = "text")]
 pub mod exposition;
+#[cfg(feature = "text")]
+pub mod figures;
 #[cfg(feature = "text")]
 mod intake;
 #[cfg(feature = "text")]

@@ -13,6 +13,7 @@ mod events;
 mod formats;
 mod history;
 mod kill;
+mod report;
 mod run;
 #[cfg(feature = "server")]
 mod serve;

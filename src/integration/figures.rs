@@ -1,12 +1,13 @@
-//! How numbers look to people.
+//! How numbers look to people, on a terminal or on a page. Programs get them in full.
 
 use std::time::Duration;
 
-use crate::integration::notation::Rfc3339;
-use crate::time::Timestamp;
+use super::notation::Rfc3339;
+use crate::time::{TimeRange, Timestamp};
 
 /// With four significant digits and an SI prefix: `935.3 k`, `12.3 M`, `0.0042`.
-pub(super) fn number(value: f64) -> String {
+#[must_use]
+pub fn number(value: f64) -> String {
     const PREFIXES: [(f64, &str); 5] =
         [(1e15, " P"), (1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")];
     if !value.is_finite() {
@@ -40,7 +41,8 @@ fn digits(value: f64) -> String {
 }
 
 /// A value with its unit: bytes with binary prefixes, seconds as such.
-pub(super) fn with_unit(value: f64, unit: &str) -> String {
+#[must_use]
+pub fn with_unit(value: f64, unit: &str) -> String {
     match unit {
         "" => number(value),
         "bytes" => bytes(value),
@@ -51,7 +53,8 @@ pub(super) fn with_unit(value: f64, unit: &str) -> String {
 }
 
 /// Bytes with a binary prefix: `312.4 KiB`.
-pub(super) fn bytes(value: f64) -> String {
+#[must_use]
+pub fn bytes(value: f64) -> String {
     const PREFIXES: [(f64, &str); 4] = [
         (1_099_511_627_776.0, "TiB"),
         (1_073_741_824.0, "GiB"),
@@ -64,7 +67,8 @@ pub(super) fn bytes(value: f64) -> String {
 }
 
 /// A count with its thousands apart: `935,285`.
-pub(super) fn count(value: u64) -> String {
+#[must_use]
+pub fn count(value: u64) -> String {
     let digits = value.to_string();
     let mut out = String::with_capacity(digits.len() * 4 / 3);
     for (i, digit) in digits.chars().enumerate() {
@@ -77,7 +81,8 @@ pub(super) fn count(value: u64) -> String {
 }
 
 /// A length of time: `850 µs`, `12.3 ms`, `1.2 s`, `30m`, `1d 2h`.
-pub(super) fn length(duration: Duration) -> String {
+#[must_use]
+pub fn length(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
     if seconds < 1e-3 {
         return format!("{} µs", digits(seconds * 1e6));
@@ -102,9 +107,55 @@ pub(super) fn length(duration: Duration) -> String {
 }
 
 /// A point in time, to the second where nothing finer matters: `2026-11-23 14:10:00`.
-pub(super) fn time(timestamp: Timestamp) -> String {
+#[must_use]
+pub fn time(timestamp: Timestamp) -> String {
     let whole = Timestamp(timestamp.nanos() - timestamp.nanos().rem_euclid(1_000_000_000));
     Rfc3339(whole).to_string().replace('T', " ").trim_end_matches('Z').to_owned()
+}
+
+/// `2026-11-27 10:02:10`, with as many decimals as there are, up to three.
+#[must_use]
+pub fn moment(at: Timestamp) -> String {
+    let text = time(at);
+    let millis = at.0.rem_euclid(1_000_000_000) / 1_000_000;
+    if millis == 0 { text } else { format!("{text}.{millis:03}").trim_end_matches('0').to_owned() }
+}
+
+/// `2026-11-27 10:02:10 to 10:02:40`, the day of the end too where it is another.
+#[must_use]
+pub fn stretch(range: TimeRange) -> String {
+    let (start, end) = (moment(range.start), moment(range.end));
+    let same_day = start.get(..11) == end.get(..11);
+    let end = if same_day { end.get(11..).unwrap_or(&end) } else { &end };
+    format!("{start} to {end}")
+}
+
+/// `31 %`, `0.2 %`.
+#[must_use]
+pub fn percent(share: f64) -> String {
+    let percent = share * 100.0;
+    match percent {
+        0.0 => "0 %".to_owned(),
+        ..0.095 => format!("{percent:.2} %"),
+        ..9.95 => format!("{} %", format!("{percent:.1}").trim_end_matches(".0")),
+        _ => format!("{percent:.0} %"),
+    }
+}
+
+/// A length of so many seconds.
+#[must_use]
+pub fn seconds(seconds: f64) -> String {
+    let rounded = if seconds > 0.0 {
+        // Three digits: what a sketch tells.
+        let power = 10_f64.powf(2.0 - seconds.log10().floor());
+        (seconds * power).round() / power
+    } else {
+        0.0
+    };
+    if rounded == 0.0 {
+        return "0".to_owned();
+    }
+    Duration::try_from_secs_f64(rounded).map_or_else(|_| "never".to_owned(), length)
 }
 
 #[cfg(test)]
@@ -143,5 +194,33 @@ mod tests {
         assert_eq!(length(Duration::from_secs(1799)), "29m 59s");
         assert_eq!(length(Duration::from_secs(93_600)), "1d 2h");
         assert_eq!(time(Timestamp::from_millis(1_795_425_382_586)), "2026-11-23 09:16:22");
+    }
+
+    #[test]
+    fn shares_and_measured_lengths_have_three_digits_at_most() {
+        for (share, text) in [
+            (0.0, "0 %"),
+            (0.000_44, "0.04 %"),
+            (0.0044, "0.4 %"),
+            (0.04, "4 %"),
+            (0.0996, "10 %"),
+            (0.314, "31 %"),
+            (1.0, "100 %"),
+        ] {
+            assert_eq!(percent(share), text, "{share}");
+        }
+        for (value, text) in [
+            (0.0, "0"),
+            (0.412_345, "412 ms"),
+            (0.002_549, "2.55 ms"),
+            (1.2345, "1.23 s"),
+            (f64::NAN, "0"),
+            (f64::INFINITY, "never"),
+        ] {
+            assert_eq!(seconds(value), text, "{value}");
+        }
+        let at = |millis| moment(Timestamp::from_millis(millis));
+        assert_eq!(at(1_795_425_382_500), "2026-11-23 09:16:22.5");
+        assert_eq!(at(1_795_425_382_000), "2026-11-23 09:16:22");
     }
 }
