@@ -12,6 +12,9 @@ use super::value::EventValue;
 /// What a text takes in memory beyond its bytes: counts, and its places in dictionary and hash table.
 const TEXT_BYTES: usize = 96;
 
+/// Rows that are gathered share a dictionary of at most so many texts for each of them.
+const TEXTS_PER_ROW: usize = 4;
+
 /// Puts rows together. What was shared of them before stays as it was: the next row copies then.
 #[derive(Debug)]
 pub(crate) struct EventBuilder {
@@ -177,7 +180,8 @@ fn append(
 }
 
 impl EventData {
-    /// These rows of it, in this order; texts share its dictionary.
+    /// These rows of it, in this order; texts share its dictionary, unless they are so few that holding
+    /// it for them would be a waste.
     pub(crate) fn gather(&self, rows: &[u32]) -> Self {
         fn pick<T: Copy + Default>(values: &[T], rows: &[u32]) -> Vec<T> {
             rows.iter().map(|&row| values.get(row as usize).copied().unwrap_or_default()).collect()
@@ -187,6 +191,11 @@ impl EventData {
             EventVector::Integer(values) => EventVector::Integer(pick(values, rows)),
             EventVector::Float(values) => EventVector::Float(pick(values, rows)),
             EventVector::Boolean(values) => EventVector::Boolean(bits(values)),
+            EventVector::Text { dictionary, .. }
+                if rows.len() * TEXTS_PER_ROW < dictionary.len() =>
+            {
+                self.gather_texts(rows)
+            }
             EventVector::Text { ids, dictionary } => {
                 let dictionary = Arc::clone(dictionary);
                 EventVector::Text { ids: pick(ids, rows), dictionary }
@@ -195,6 +204,16 @@ impl EventData {
         let present: Option<Bitmap> = self.present.as_ref().map(bits);
         let present = present.filter(|present| present.count_ones() < present.len());
         Self { present, values }
+    }
+
+    /// The texts of these rows, with a dictionary of their own.
+    fn gather_texts(&self, rows: &[u32]) -> EventVector {
+        let (mut dictionary, mut numbers) = (Arc::default(), HashMap::new());
+        let ids = rows.iter().map(|&row| {
+            let text = self.text(row as usize);
+            text.map_or(0, |text| number(text, &mut dictionary, &mut numbers))
+        });
+        EventVector::Text { ids: ids.collect(), dictionary }
     }
 }
 

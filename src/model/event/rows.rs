@@ -70,8 +70,12 @@ impl EventRows {
     /// Bytes in memory, about; dictionaries that others share counted in full.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        let columns = self.columns.iter().map(EventData::memory_bytes);
-        size_of_val(&*self.times) + columns.sum::<usize>()
+        self.value_bytes() + self.columns.iter().map(EventData::dictionary_bytes).sum::<usize>()
+    }
+
+    /// As [`memory_bytes`](Self::memory_bytes), without dictionaries.
+    pub(crate) fn value_bytes(&self) -> usize {
+        size_of_val(&*self.times) + self.columns.iter().map(EventData::value_bytes).sum::<usize>()
     }
 }
 
@@ -168,19 +172,24 @@ impl EventData {
         dictionary.get(*id as usize)
     }
 
-    /// Bytes in memory, about; a dictionary that others share counted in full.
-    #[must_use]
-    pub fn memory_bytes(&self) -> usize {
+    fn value_bytes(&self) -> usize {
         let present = self.present.as_ref().map_or(0, Bitmap::memory_bytes);
         present
             + match &self.values {
                 EventVector::Integer(values) => size_of_val(&**values),
                 EventVector::Float(values) => size_of_val(&**values),
                 EventVector::Boolean(values) => values.memory_bytes(),
-                EventVector::Text { ids, dictionary } => {
-                    let texts: usize = dictionary.iter().map(|text| 32 + text.len()).sum();
-                    size_of_val(&**ids) + texts
-                }
+                EventVector::Text { ids, .. } => size_of_val(&**ids),
             }
+    }
+
+    /// What its texts take, each with the counts of who shares it.
+    fn dictionary_bytes(&self) -> usize {
+        match &self.values {
+            EventVector::Text { dictionary, .. } => {
+                dictionary.iter().map(|text| 32 + text.len()).sum()
+            }
+            _ => 0,
+        }
     }
 }

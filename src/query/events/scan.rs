@@ -100,7 +100,9 @@ fn read_all(scan: &Scan<'_>, places: &[Place]) -> Result<Vec<(Found, EventEviden
         };
         let mut rows = Vec::new();
         for_each_group(scan, place, &mut evidence, &mut |group| {
-            scan.meter.reserve(group.memory_bytes() as u64)?;
+            // The groups of a stretch share its dictionaries.
+            let bytes = if rows.is_empty() { group.memory_bytes() } else { group.value_bytes() };
+            scan.meter.reserve(bytes as u64)?;
             rows.push(group);
             Ok(())
         })?;
