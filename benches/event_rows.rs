@@ -14,6 +14,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::panic,
     clippy::print_stdout,
     missing_docs,
     unreachable_pub,
@@ -146,6 +147,29 @@ fn schemas() -> [EventSchema; 2] {
     [schema("queries", &queries), schema("source_calls", &calls)]
 }
 
+/// What a call did.
+struct Call {
+    hit: bool,
+    rows: i64,
+    bytes: i64,
+    started: i64,
+    duration: i64,
+    first: i64,
+}
+
+impl Call {
+    fn new(dice: &mut Dice, one: &Fingerprint, call: usize) -> Self {
+        let hit = dice.below(5) == 0;
+        let wanted = one.rows[call];
+        let rows = if wanted <= 1.0 { 1 } else { dice.around(wanted, 0.4) };
+        let bytes = rows * one.row_bytes[call] + 40;
+        let waits = if hit { 300.0 } else { one.microseconds };
+        let (started, duration) = (dice.around(80.0, 0.6), dice.around(waits, 0.6));
+        let first = (duration as f64 * (0.3 + 0.7 * dice.unit())) as i64;
+        Self { hit, rows, bytes, started, duration, first }
+    }
+}
+
 /// Makes queries, one after another.
 struct Workload {
     dice: Dice,
@@ -209,13 +233,7 @@ impl Workload {
         };
         let (mut rows_in, mut bytes_in, mut longest, mut hits) = (0, 0, 0, 0);
         let calls = std::array::from_fn(|call| {
-            let hit = dice.below(5) == 0;
-            let wanted = one.rows[call];
-            let rows = if wanted <= 1.0 { 1 } else { dice.around(wanted, 0.4) };
-            let bytes = rows * one.row_bytes[call] + 40;
-            let waits = if hit { 300.0 } else { one.microseconds };
-            let (started, duration) = (dice.around(80.0, 0.6), dice.around(waits, 0.6));
-            let first = (duration as f64 * (0.3 + 0.7 * dice.unit())) as i64;
+            let Call { hit, rows, bytes, started, duration, first } = Call::new(dice, one, call);
             longest = longest.max(started + duration);
             (rows_in, bytes_in, hits) = (rows_in + rows, bytes_in + bytes, hits + i64::from(hit));
             let bad = error.filter(|_| call == 3).map(|error| names.errors[error].clone());

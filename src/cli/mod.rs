@@ -10,6 +10,7 @@ mod chart;
 mod compact;
 mod delete;
 mod demo;
+mod events;
 mod evidence;
 mod export;
 mod generate;
@@ -80,6 +81,7 @@ enum Command {
     Query(query::Query),
     Report(report::MakeReport),
     Series(series::ListSeries),
+    Events(events::ShowEvents),
     #[cfg(feature = "server")]
     Serve(serve::Serve),
     Stats(stats::ShowStats),
@@ -176,6 +178,7 @@ pub fn run() -> ExitCode {
         Command::Query(command) => command.run(&mut screen),
         Command::Report(command) => command.run(&mut screen),
         Command::Series(command) => command.run(&mut screen),
+        Command::Events(command) => command.run(&mut screen),
         #[cfg(feature = "server")]
         Command::Serve(command) => command.run(&mut screen),
         Command::Stats(command) => command.run(&mut screen),

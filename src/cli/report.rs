@@ -47,7 +47,7 @@ pub(super) struct MakeReport {
 impl MakeReport {
     pub(super) fn run(self, screen: &mut Screen) -> Result<(), Failure> {
         let engine = open_to_read(&self.store.db)?;
-        let report = Report::of(&engine, self.between.within(engine.now())?)?;
+        let report = Report::of(&engine, self.between.of_all_time(engine.now())?)?;
         let page = self.output.as_ref().map(|file| (file, report.to_html()));
         if let Some((file, html)) = &page {
             std::fs::write(file, html).map_err(|error| Error::io("write", file, error))?;

@@ -147,10 +147,11 @@ fn tier_totals(stats: &Stats) -> Vec<TierTotal> {
     totals.into_values().collect()
 }
 
-/// `raw`, `raw-distributions`, `1m`: as `export --tier` takes it.
+/// `raw`, `raw-distributions`, `1m`: as `export --tier` takes it; or `events`.
 fn tier_name(tier: Tier, layout: Layout) -> String {
     match layout {
         Layout::Records if tier.is_raw() => format!("{tier}-distributions"),
+        Layout::Events => "events".to_owned(),
         _ => tier.to_string(),
     }
 }
@@ -168,6 +169,22 @@ fn tier_table(stats: &Stats) -> Columns {
         ]);
     }
     table
+}
+
+/// The tables of events.
+fn events(stats: &Stats) -> Vec<Value> {
+    let tables = stats.events.iter().map(|table| {
+        json!({
+            "table": table.table,
+            "version": table.version,
+            "columns": table.columns,
+            "rows": table.rows,
+            "head_rows": table.head_rows,
+            "parts": table.parts,
+            "bytes_on_disk": table.bytes_on_disk,
+        })
+    });
+    tables.collect()
 }
 
 fn to_json(stats: &Stats) -> Value {
@@ -218,6 +235,7 @@ fn to_json(stats: &Stats) -> Value {
         })
         .collect();
     json!({
+        "events": events(stats),
         "series": stats.series,
         "samples": stats.samples,
         "head_samples": stats.head_samples,

@@ -43,6 +43,8 @@ impl Verify {
                 "samples": report.samples,
                 "log_files": report.log_files,
                 "log_samples": report.log_samples,
+                "event_rows": report.event_rows,
+                "log_event_rows": report.log_event_rows,
                 "torn_bytes": report.torn_bytes,
                 "leftovers": report.leftovers,
                 "problems": problems,
@@ -57,6 +59,11 @@ impl Verify {
                 figures::count(report.log_files),
                 figures::count(report.log_samples),
             ))?;
+            if report.event_rows + report.log_event_rows > 0 {
+                let (parts, log) = (report.event_rows, report.log_event_rows);
+                let (parts, log) = (figures::count(parts), figures::count(log));
+                screen.line(format!("{parts} rows of events; {log} in the log"))?;
+            }
             for problem in &report.problems {
                 let offset = problem.offset.map(|offset| format!(" at byte {offset}"));
                 let place = format!("{}{}", problem.path.display(), offset.unwrap_or_default());

@@ -8,6 +8,13 @@ use crate::model::{EventRows, EventSchema};
 use crate::query::{self, EventAnswer, EventEvidence, EventRequest};
 use crate::segment::EventSource;
 
+/// A table as one question sees it.
+struct Table {
+    schema: Arc<EventSchema>,
+    /// In the order of arrival.
+    sources: Vec<Arc<dyn EventSource>>,
+}
+
 impl Engine {
     /// The rows of a table that pass the request's range and predicates, in its order, with the columns
     /// that it names. Groups of rows are read in parallel, those whose statistics tell that they hold
@@ -19,7 +26,7 @@ impl Engine {
     /// column's kind, or an order by a column has no limit; [`Error::Limit`], [`Error::Deadline`],
     /// [`Error::Cancelled`]; I/O or corruption.
     pub fn scan_events(&self, request: &EventRequest) -> Result<EventAnswer> {
-        let (schema, sources) = self.event_sources(&request.table)?;
+        let Table { schema, sources } = self.event_sources(&request.table)?;
         query::scan_events(request, &schema, &sources, self.resources())
     }
 
@@ -36,7 +43,7 @@ impl Engine {
         request: &EventRequest,
         visit: impl FnMut(EventRows) -> Result<()>,
     ) -> Result<EventEvidence> {
-        let (schema, sources) = self.event_sources(&request.table)?;
+        let Table { schema, sources } = self.event_sources(&request.table)?;
         query::for_each_event_group(request, &schema, &sources, self.resources(), visit)
     }
 
@@ -53,11 +60,11 @@ impl Engine {
         begin: impl Fn() -> S + Sync + Send,
         fold: impl Fn(&mut S, &EventRows) -> Result<()> + Sync + Send,
     ) -> Result<(Vec<S>, EventEvidence)> {
-        let (schema, sources) = self.event_sources(&request.table)?;
+        let Table { schema, sources } = self.event_sources(&request.table)?;
         query::fold_events(request, &schema, &sources, self.resources(), begin, fold)
     }
 
-    fn event_sources(&self, table: &str) -> Result<(Arc<EventSchema>, Vec<Arc<dyn EventSource>>)> {
+    fn event_sources(&self, table: &str) -> Result<Table> {
         // First the rows, then what is known of their columns: a table only ever gets more.
         let view = self.shared.live.view();
         let known = self.shared.tables.get(table).ok_or_else(|| {
@@ -65,6 +72,6 @@ impl Engine {
             Error::InvalidArgument { what: "event table", reason }
         })?;
         let sources = view.event_sources(table, known.number);
-        Ok((known.schema, sources))
+        Ok(Table { schema: known.schema, sources })
     }
 }

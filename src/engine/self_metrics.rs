@@ -13,9 +13,10 @@ use crate::model::{Metadata, MetricKind, Series, SeriesId};
 /// One metric: name, kind, unit, what it tells.
 type Metric = (&'static str, MetricKind, &'static str, &'static str);
 
-const COUNTERS: [Metric; 12] = [
+const COUNTERS: [Metric; 13] = [
     ("icecore_batches_total", MetricKind::Counter, "", "Batches written to the log."),
     ("icecore_samples_total", MetricKind::Counter, "", "Samples written to the log."),
+    ("icecore_events_total", MetricKind::Counter, "", "Rows of events written to the log."),
     ("icecore_log_bytes_total", MetricKind::Counter, "bytes", "Bytes written to the log."),
     ("icecore_syncs_total", MetricKind::Counter, "", "Syncs of the log."),
     ("icecore_sync_seconds_total", MetricKind::Counter, "seconds", "Time spent in syncs."),
@@ -54,8 +55,8 @@ const REFUSED: Metric = (
     "icecore_samples_refused_total",
     MetricKind::Counter,
     "",
-    "Samples (for invalid_name and filtered: series) refused at the door, or redirected \
-     (series_limit), by reason.",
+    "Samples and rows of events (for invalid_name and filtered: series) refused at the door, or \
+     redirected (series_limit), by reason.",
 );
 
 const DROPPED: Metric = (
@@ -115,6 +116,7 @@ impl SelfMetrics {
         let mut values = vec![
             count(&counters.batches),
             count(&counters.samples),
+            count(&counters.events),
             count(&counters.log_bytes),
             count(&counters.syncs),
             count(&counters.sync_nanos) / 1e9,

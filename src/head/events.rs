@@ -11,8 +11,6 @@ use crate::time::Timestamp;
 /// Rows of a block: what the next append copies at most where a reader holds the last one, some
 /// 800 KiB of a table of twenty columns. Fewer in tests, so that small cases have several.
 const BLOCK_ROWS: usize = if cfg!(test) { 16 } else { 4096 };
-/// What a row costs in memory beyond its values: bits, growth of vectors.
-const ROW_BYTES: usize = 16;
 
 /// The writer's side: the block that is being filled of each table.
 #[derive(Debug, Default)]
@@ -24,6 +22,8 @@ pub(super) struct EventLanes {
 #[derive(Debug)]
 struct Lane {
     schema: Arc<EventSchema>,
+    /// What a row takes, texts counted by their numbers.
+    row_bytes: usize,
     /// Full, each ascending by time.
     blocks: Vec<Arc<EventRows>>,
     /// In the order of arrival.
@@ -42,18 +42,18 @@ impl EventLanes {
         let lane = self.lanes.entry(table).or_insert_with(|| Lane::new(Arc::clone(schema)));
         if schema.columns().len() > lane.schema.columns().len() {
             lane.seal();
-            lane.schema = Arc::clone(schema);
-            lane.filling = EventBuilder::new(kinds(schema));
+            let blocks = std::mem::take(&mut lane.blocks);
+            *lane = Lane { blocks, ..Lane::new(Arc::clone(schema)) };
         }
+        let mut bytes = batch.len() * lane.row_bytes;
         for (time, values) in batch.rows() {
-            lane.filling.push(time, values);
+            bytes += lane.filling.push(time, values);
             if lane.filling.rows().len() >= BLOCK_ROWS {
                 lane.seal();
             }
         }
         self.rows += batch.len() as u64;
-        let missing = lane.schema.columns().len().saturating_sub(batch.width());
-        batch.memory_bytes() + batch.len() * (ROW_BYTES + 8 * missing)
+        bytes
     }
 
     pub(super) const fn rows(&self) -> u64 {
@@ -80,7 +80,15 @@ fn kinds(schema: &EventSchema) -> impl Iterator<Item = EventKind> {
 impl Lane {
     fn new(schema: Arc<EventSchema>) -> Self {
         let filling = EventBuilder::new(kinds(&schema));
-        Self { schema, blocks: Vec::new(), filling }
+        let of_kind = |kind: EventKind| match kind {
+            EventKind::Integer | EventKind::Float => 8,
+            EventKind::Text => 4,
+            EventKind::Boolean => 1,
+        };
+        // The time, the values, and a bit a column that says whether there is one.
+        let columns: usize = kinds(&schema).map(of_kind).sum();
+        let row_bytes = 8 + columns + schema.columns().len().div_ceil(8);
+        Self { schema, row_bytes, blocks: Vec::new(), filling }
     }
 
     fn seal(&mut self) {

@@ -111,8 +111,13 @@ impl MetricsRecorder {
     /// A recorder, and the thread that writes what it counts.
     ///
     /// # Errors
-    /// [`Error::Io`] where there is no thread to be had.
+    /// [`Error::InvalidOption`] where the interval is shorter than 10 ms; [`Error::Io`] where there
+    /// is no thread to be had.
     pub fn start(engine: Arc<Engine>, options: MetricsOptions) -> Result<(Self, MetricsWriting)> {
+        if options.interval < Duration::from_millis(10) {
+            let reason = format!("{:?} is shorter than 10 ms", options.interval);
+            return Err(Error::InvalidOption { option: "metrics interval", reason });
+        }
         let recorder = Self(Arc::new(Registry {
             instruments: Instruments::new(&engine, options.series_max),
             engine,

@@ -43,6 +43,13 @@ impl Directory {
         if let Some(found) = known.get(name) {
             return found;
         }
+        // Names without end must not hold up what is known.
+        if known.states.len() >= self.sources_max
+            && let Some(other) = known.get(OTHER)
+        {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            return other;
+        }
         drop(known);
         let mut known = self.sources.write().unwrap_or_else(PoisonError::into_inner);
         let full = known.states.len() >= self.sources_max;

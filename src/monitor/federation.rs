@@ -50,8 +50,9 @@ impl FederationMonitor {
     /// abandoned. One monitor an engine: two would write the same series.
     ///
     /// # Errors
-    /// [`Error::InvalidOption`]; [`Error::ReadOnly`] and the like where the engine takes no writes;
-    /// [`Error::Io`] where there is no thread to be had.
+    /// [`Error::InvalidOption`]; [`Error::SchemaConflict`] where the host has tables of the monitor's
+    /// names; [`Error::ReadOnly`] and the like where the engine takes no writes; [`Error::Io`] where
+    /// there is no thread to be had.
     pub fn open(engine: Arc<Engine>, options: MonitorOptions) -> Result<Self> {
         options.check()?;
         let sources = options.sources_max.saturating_add(1) * INSTRUMENTS_A_SOURCE;

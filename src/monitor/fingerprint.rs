@@ -511,7 +511,7 @@ mod tests {
         assert_eq!(of_all("select 1").name(), format!("{:016x}", HASHES[1]));
     }
 
-    const HASHES: [u64; 3] = [0x320c_5212_3561_c096, 0xb03a_4d64_5511_cd44, 0];
+    const HASHES: [u64; 3] = [0x320c_5212_3561_c096, 0xb03a_4d64_5511_cd44, 0xadf2_58e9_f58a_3b90];
 
     proptest! {
         #[test]

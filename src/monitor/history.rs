@@ -217,8 +217,8 @@ impl History {
             id(live.id.0),
             self.texts.name(&live.fingerprint),
             text(live.text.as_deref(), &live.fingerprint),
-            named(&live.tenant),
-            named(&live.user),
+            named(&Arc::from(&*live.tenant)),
+            named(&Arc::from(&*live.user)),
         ];
         let written = self.marks.push(live.started, values);
         self.note(written);

@@ -207,6 +207,10 @@ impl Instruments {
         if let Some(instrument) = known.get(series) {
             return Some(instrument.clone());
         }
+        // What is refused again and again must not hold up what is known.
+        if known.len() >= self.max {
+            return None;
+        }
         drop(known);
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(instrument) = known.get(series) {

@@ -18,6 +18,8 @@ use crate::time::Timestamp;
 
 /// How far back "recent" reaches: half of this at least, and all of it just before a half is let go.
 const RECENT: Duration = Duration::from_secs(60);
+/// Between two marks of sums, at least: so there are never more than 120.
+const MARK_EVERY: Duration = Duration::from_millis(500);
 /// Calls that failed one after another, without one that went well, until a source counts as down.
 const FAILURES_DOWN: u32 = 5;
 /// The share of recent calls that failed from which a source counts as degraded.
@@ -390,7 +392,10 @@ impl Recent {
         while self.marks.front().is_some_and(|old| mark.at.duration_since(old.at) > RECENT) {
             self.marks.pop_front();
         }
-        self.marks.push_back(mark);
+        let last = self.marks.back().map(|last| mark.at.duration_since(last.at));
+        if last.is_none_or(|since| since >= MARK_EVERY) {
+            self.marks.push_back(mark);
+        }
         if mark.at.duration_since(self.half_began) >= RECENT / 2 {
             self.half_began = mark.at;
             for halves in [&mut self.response, &mut self.first_row] {

@@ -9,6 +9,7 @@
     reason = "a test stops at the first surprise"
 )]
 
+mod events;
 mod formats;
 mod history;
 mod kill;

@@ -168,7 +168,7 @@ fn calls_outlive_their_query_without_harm() {
     assert_eq!(counts(&host.monitor), [1, 0, 0, 0, 0]);
 }
 
-/// No writes, no monitor; a full queue drops records, and no count.
+/// A full queue drops records, and no count.
 #[test]
 fn overload_drops_records_and_counts_them() {
     let host =

@@ -67,3 +67,39 @@ fn alerts_are_posted_and_answers_say_whether_to_try_again() {
     // Nobody listens any more.
     assert!(notifier.notify(&notification).unwrap_err().transient);
 }
+
+/// With `ICECORE_ALERTMANAGER=http://127.0.0.1:9093` of a real one that runs: it takes the alert, and
+/// holds it until it is resolved.
+#[test]
+fn a_real_alertmanager_takes_them() {
+    let Ok(base) = std::env::var("ICECORE_ALERTMANAGER") else { return };
+    let active = || {
+        let mut agent = std::net::TcpStream::connect(base.trim_start_matches("http://")).unwrap();
+        let get = "GET /api/v2/alerts?active=true HTTP/1.0\r\n\r\n";
+        agent.write_all(get.as_bytes()).unwrap();
+        let mut answer = String::new();
+        agent.read_to_string(&mut answer).unwrap();
+        answer.contains("\"alertname\":\"FromIcecore\"")
+    };
+    let now = icecore::Clock::now(&icecore::SystemClock);
+    let alert = Alert {
+        rule: "FromIcecore".to_owned(),
+        labels: vec![("source".to_owned(), "lake".to_owned())],
+        severity: Severity::Warning,
+        summary: "a test".to_owned(),
+        state: AlertState::Firing,
+        value: f64::NAN,
+        since: Timestamp(now.0 - 60_000_000_000),
+        ended: None,
+        silenced: false,
+    };
+    let mut notifier = Alertmanager::new(&base);
+    let mut tell = |alert: Alert| {
+        let notification = Notification { group: Vec::new(), alerts: vec![alert], at: now };
+        notifier.notify(&notification).unwrap();
+    };
+    tell(alert.clone());
+    assert!(active());
+    tell(Alert { state: AlertState::Resolved, ended: Some(now), ..alert });
+    assert!(!active());
+}

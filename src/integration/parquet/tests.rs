@@ -297,3 +297,66 @@ fn directories_are_days_months_or_years() {
     );
     assert_eq!(partitions(Tier::DAY, Rows::Records, TimeRange::ALL).len(), 586);
 }
+
+#[test]
+fn rows_of_events_are_archived_by_table_and_day_before_they_go() {
+    use crate::model::{EventColumn, EventKind, EventSchema, EventValue};
+    use crate::options::{Archive, Keep, Maintenance, Policy};
+    use crate::query::EventRequest;
+
+    let dir = tempfile::tempdir().unwrap();
+    let archive = Archive {
+        archiver: Arc::new(ParquetArchive::new(dir.path().join("archive"))),
+        budget_drops_unarchived: false,
+    };
+    let day = std::time::Duration::from_secs(86_400);
+    let options = Options {
+        self_metrics: None,
+        gate: GateOptions { past: None, future: None, ..GateOptions::default() },
+        archive: Some(archive),
+        maintenance: Maintenance::ByHand,
+        policy: Policy { keep: Keep::FOREVER.with(Tier::RAW, 9 * day), ..Policy::default() },
+        ..Options::default()
+    };
+    let engine = Engine::open(dir.path().join("db"), options).unwrap();
+    let kinds = [EventKind::Integer, EventKind::Text, EventKind::Float, EventKind::Boolean];
+    let columns = kinds.iter().map(|&kind| EventColumn::new(kind.name(), kind));
+    let schema = EventSchema::new("my queries", columns.collect()).unwrap();
+    let writer = engine.events(&schema).unwrap();
+    let row = |i: i64| -> (i64, Vec<EventValue>) {
+        let text = (i % 3 != 1).then_some(["ok", "no"][i as usize % 2]);
+        let float = (i % 4 != 2).then_some(i as f64 / 7.0);
+        // Two days, three rows at each time.
+        (i / 3 * 3_000_000_000_000, vec![i.into(), text.into(), float.into(), (i % 2 == 0).into()])
+    };
+    let mut batch = writer.batch();
+    for (time, values) in (0..150).map(row) {
+        batch.push(time, values).unwrap();
+    }
+    drop(writer.append_batch(batch).unwrap());
+    engine.freeze().unwrap();
+    // Far later, so that the frontier is.
+    let newest = 60 * day.as_nanos() as i64;
+    drop(writer.append(Timestamp(newest), &row(0).1).unwrap());
+    engine.freeze().unwrap();
+    let report = engine.enforce_retention().unwrap();
+    assert!(report.failed.is_none() && report.dropped.len() == 1, "{report:?}");
+    let left = engine.scan_events(&EventRequest::new("my queries", TimeRange::ALL)).unwrap();
+    assert_eq!(left.rows.times, [newest]);
+
+    let files = files(&dir.path().join("archive"));
+    assert_eq!(files.len(), 2, "{files:?}");
+    let mut found = Vec::new();
+    for (file, day) in files.iter().zip(1..) {
+        let partition = format!("archive/table=my%20queries/date=1970-01-0{day}");
+        assert!(file.parent().unwrap().ends_with(partition), "{file:?}");
+        for row in reader(file).get_row_iter(None).unwrap().map(Result::unwrap) {
+            let mut values = vec![EventValue::Integer(row.get_long(1).unwrap())];
+            values.push(row.get_string(2).ok().map(String::as_str).into());
+            values.push(row.get_double(3).ok().into());
+            values.push(row.get_bool(4).unwrap().into());
+            found.push((row.get_long(0).unwrap(), values));
+        }
+    }
+    assert_eq!(found, (0..150).map(row).collect::<Vec<_>>());
+}

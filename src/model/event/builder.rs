@@ -9,6 +9,9 @@ use super::rows::{EventData, EventRows, EventVector};
 use super::schema::EventKind;
 use super::value::EventValue;
 
+/// What a text takes in memory beyond its bytes: counts, and its places in dictionary and hash table.
+const TEXT_BYTES: usize = 96;
+
 /// Puts rows together. What was shared of them before stays as it was: the next row copies then.
 #[derive(Debug)]
 pub(crate) struct EventBuilder {
@@ -38,14 +41,19 @@ impl EventBuilder {
     }
 
     /// Adds a row; columns that `values` does not reach are null in it. Values are of the columns'
-    /// kinds; one that is not counts as null.
-    pub(crate) fn push(&mut self, time: i64, values: &[EventValue]) {
+    /// kinds; one that is not counts as null. Returns the bytes that texts take which were not there before.
+    pub(crate) fn push(&mut self, time: i64, values: &[EventValue]) -> usize {
         let rows = Arc::make_mut(&mut self.rows);
         rows.times.push(time);
-        let mut values = values.iter();
+        let (mut values, mut text_bytes) = (values.iter(), 0);
         for (column, numbers) in rows.columns.iter_mut().zip(&mut self.numbers) {
-            push(column, values.next().unwrap_or(&EventValue::Null), numbers);
+            let (value, known) = (values.next().unwrap_or(&EventValue::Null), numbers.len());
+            push(column, value, numbers);
+            if numbers.len() > known {
+                text_bytes += TEXT_BYTES + value.text_bytes();
+            }
         }
+        text_bytes
     }
 
     /// Adds some rows of `from`; columns that it does not have are null in them.
@@ -162,10 +170,8 @@ fn append(
     if column.present.as_ref().map_or(len, Bitmap::len) == len
         && (column.present.is_some() || from.present.is_some())
     {
-        let mut at = len;
-        for row in range.clone() {
+        for (at, row) in (len..).zip(range.clone()) {
             note_presence(&mut column.present, at, from.is_present(row));
-            at += 1;
         }
     }
 }
@@ -254,10 +260,15 @@ mod tests {
             short in 1..4_usize,
         ) {
             let mut one = EventBuilder::new(KINDS);
-            first.iter().for_each(|(time, values)| one.push(*time, values));
+            let mut bytes = 0;
+            first.iter().for_each(|(time, values)| bytes += one.push(*time, values));
+            let EventVector::Text { dictionary, .. } = &one.rows().columns[3].values else { panic!() };
+            prop_assert_eq!(bytes, dictionary.iter().map(|text| TEXT_BYTES + text.len()).sum::<usize>());
             let shared = Arc::clone(one.rows());
             let mut other = EventBuilder::new(KINDS.into_iter().take(short));
-            second.iter().for_each(|(time, values)| other.push(*time, values));
+            for (time, values) in &second {
+                other.push(*time, values);
+            }
             let range = from.min(second.len())..second.len();
             one.append(other.rows(), range.clone());
             prop_assert_eq!(listed(&shared), first.clone());

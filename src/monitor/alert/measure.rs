@@ -19,7 +19,8 @@ const GROUPS_MAX: usize = 10_000;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Moment {
     pub(super) now: Timestamp,
-    pub(super) deadline: Instant,
+    /// `None` where that is beyond the end of time.
+    pub(super) deadline: Option<Instant>,
 }
 
 impl Moment {
@@ -126,7 +127,7 @@ fn pairs(
         step: Some(window),
         group_by: Grouping::Labels(by.to_vec()),
         losses: false,
-        deadline: Some(at.deadline),
+        deadline: at.deadline,
         ..Request::new(range, vec![function])
     };
     let answer = engine.query(selector, &request)?;
@@ -157,7 +158,7 @@ fn counts(
     let request = Request {
         group_by: Grouping::Labels(by.to_vec()),
         losses: false,
-        deadline: Some(at.deadline),
+        deadline: at.deadline,
         ..Request::new(at.last(window), vec![Function::Count])
     };
     let answer = engine.query(selector, &request)?;
@@ -188,7 +189,7 @@ fn events(engine: &Engine, measure: &Measure, range: TimeRange, at: Moment) -> R
     let request = EventRequest {
         predicates: predicates.clone(),
         projection: Some(vec![column.name.clone()]),
-        deadline: Some(at.deadline),
+        deadline: at.deadline,
         ..EventRequest::new(table.clone(), range)
     };
     let (found, _) = engine.fold_events(&request, BTreeMap::new, |counts, rows| {

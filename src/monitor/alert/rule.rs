@@ -227,9 +227,8 @@ impl Rule {
         let own = [("alert", self.name.as_str()), ("severity", self.severity.name())];
         let by = self.measure.by().iter().map(|label| (label.as_str(), "x"));
         Series::new("alert_state", labels.chain(own).chain(by))?;
-        if self.name.is_empty() {
-            return invalid("has no name");
-        }
+        // As silences name them.
+        Series::new(&self.name, [])?;
         if !self.level.is_sound() {
             return invalid("has a level that is not finite, or clears beyond its limit");
         }

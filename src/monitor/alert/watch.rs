@@ -22,6 +22,9 @@ use crate::time::Timestamp;
 /// Alerts that were resolved while delivery had no room; further ones are not told.
 const POSTPONED_MAX: usize = 1000;
 
+/// Between two evaluations, at least.
+const INTERVAL_MIN: Duration = Duration::from_millis(10);
+
 /// How rules are evaluated, and how people are told.
 #[derive(Debug, Clone)]
 pub struct AlertOptions {
@@ -86,7 +89,8 @@ impl Alerts {
     /// tells `notifiers`.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] where a rule makes no sense or two have one name;
+    /// [`Error::InvalidArgument`], [`Error::InvalidName`] where a rule makes no sense or two have one
+    /// name; [`Error::InvalidOption`] where the interval is shorter than 10 ms;
     /// [`Error::ReadOnly`] and the like; [`Error::Io`] where there are no threads to be had.
     pub fn start(
         engine: Arc<Engine>,
@@ -94,6 +98,10 @@ impl Alerts {
         notifiers: Vec<Box<dyn Notifier>>,
         options: AlertOptions,
     ) -> Result<Self> {
+        if options.interval < INTERVAL_MIN {
+            let reason = format!("{:?} is shorter than {INTERVAL_MIN:?}", options.interval);
+            return Err(Error::InvalidOption { option: "alert interval", reason });
+        }
         for (number, rule) in rules.iter().enumerate() {
             rule.check()?;
             if rules.iter().skip(number + 1).any(|other| other.name == rule.name) {
@@ -267,7 +275,7 @@ impl Evaluator {
         let mut resolved = std::mem::take(&mut self.postponed);
         let shared = Arc::clone(&self.shared);
         for (number, rule) in shared.rules.iter().enumerate() {
-            let at = Moment { now, deadline: Instant::now() + self.options.timeout };
+            let at = Moment { now, deadline: Instant::now().checked_add(self.options.timeout) };
             match measure(&shared.engine, &rule.measure, at) {
                 Ok(measured) => {
                     let over = lock(&shared.board).step(number, rule, measured, now);

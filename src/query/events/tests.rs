@@ -33,9 +33,11 @@ struct Held {
 }
 
 impl Held {
-    fn new(rows: &[Row], width: usize, stored: bool) -> Arc<dyn EventSource> {
+    fn of(rows: &[Row], width: usize, stored: bool) -> Arc<dyn EventSource> {
         let mut built = EventBuilder::new(KINDS.into_iter().take(width));
-        rows.iter().for_each(|(time, values)| built.push(*time, values));
+        for (time, values) in rows {
+            built.push(*time, values);
+        }
         let rows = built.take();
         let rows = rows.sorted().map_or(rows, Arc::new);
         let mut held = Self { stretches: Vec::new(), columns: Vec::new() };
@@ -281,7 +283,7 @@ fn listed(rows: &EventRows) -> Vec<Row> {
 }
 
 fn sources(pieces: &[Piece]) -> Vec<Arc<dyn EventSource>> {
-    pieces.iter().map(|(rows, width, stored)| Held::new(rows, *width, *stored)).collect()
+    pieces.iter().map(|(rows, width, stored)| Held::of(rows, *width, *stored)).collect()
 }
 
 proptest! {
@@ -341,7 +343,7 @@ fn thousand(stored: bool) -> Vec<Arc<dyn EventSource>> {
         let name = ["a", "b", "c"][i as usize / 400];
         (i, vec![i.into(), (i as f64).into(), EventValue::Null, name.into()])
     };
-    vec![Held::new(&(0..1000).map(row).collect::<Vec<_>>(), 4, stored)]
+    vec![Held::of(&(0..1000).map(row).collect::<Vec<_>>(), 4, stored)]
 }
 
 #[test]
