@@ -77,8 +77,8 @@ impl Between {
         self.from.is_none()
     }
 
-    /// The range asked for; what is left open is open.
-    pub(super) fn within(&self, now: Timestamp) -> Result<TimeRange, Failure> {
+    /// The range asked for; what is left open reaches to the end of time.
+    pub(super) fn of_all_time(&self, now: Timestamp) -> Result<TimeRange, Failure> {
         let from = self.from.map_or(TimeRange::ALL.start, |from| from.resolve(now));
         let to = self.to.map_or(TimeRange::ALL.end, |to| to.resolve(now));
         let range = TimeRange::new(from, to);

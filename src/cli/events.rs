@@ -122,7 +122,7 @@ impl ShowEvents {
             projection: self.columns.clone(),
             order,
             limit: Some(limit),
-            ..EventRequest::new(schema.table(), self.between.within(engine.now())?)
+            ..EventRequest::new(schema.table(), self.between.of_all_time(engine.now())?)
         })
     }
 }

@@ -1,5 +1,6 @@
 //! `icecore report`: how a monitored host's queries ran, in a few lines and as a page.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -13,7 +14,10 @@ use super::{Failure, StoreArguments, open_to_read};
 use crate::error::Error;
 use crate::integration::notation::Rfc3339;
 use crate::monitor::OutcomeKind;
-use crate::report::{Kind, Lengths, QuerySums, Report, Share, Subject, Trouble};
+use crate::report::{
+    Cost, FiredAlert, Kind, Lengths, QuerySums, Report, Share, SlowQuery, SourceReport, Subject,
+    Trouble,
+};
 use crate::time::TimeRange;
 
 /// Queries and sources in the tables of a terminal.
@@ -43,7 +47,7 @@ pub(super) struct MakeReport {
 impl MakeReport {
     pub(super) fn run(self, screen: &mut Screen) -> Result<(), Failure> {
         let engine = open_to_read(&self.store.db)?;
-        let report = Report::of(&engine, self.between.within(engine.now())?)?;
+        let report = Report::of(&engine, self.between.of_all_time(engine.now())?)?;
         let page = self.output.as_ref().map(|file| (file, report.to_html()));
         if let Some((file, html)) = &page {
             std::fs::write(file, html).map_err(|error| Error::io("write", file, error))?;
@@ -236,105 +240,99 @@ fn trouble_json(trouble: &Trouble) -> Value {
         Subject::Queries => None,
         Subject::Source(name) => Some(&**name),
     };
-    let mut json = json!({
+    let (class, median) = match &trouble.kind {
+        Kind::Failures { class } => (Some(&**class), None),
+        Kind::Slow { median, median_outside } => (None, Some([median, median_outside])),
+        Kind::Cancelled | Kind::Abandoned => (None, None),
+    };
+    json!({
         "subject": if source.is_some() { "source" } else { "queries" },
         "source": source,
         "kind": trouble.kind.name(),
+        "class": class,
         "from": from,
         "to": to,
         "inside": { "hits": trouble.inside.hits, "trials": trouble.inside.trials },
         "outside": { "hits": trouble.outside.hits, "trials": trouble.outside.trials },
+        "median_seconds": median.map(|[inside, _]| inside),
+        "median_seconds_outside": median.map(|[_, outside]| outside),
         "score": trouble.score,
         "text": trouble.to_string(),
-    });
-    match &trouble.kind {
-        Kind::Failures { class } => json["class"] = json!(&**class),
-        Kind::Slow { median, median_outside } => {
-            json["median_seconds"] = json!(median);
-            json["median_seconds_outside"] = json!(median_outside);
-        }
-        Kind::Cancelled | Kind::Abandoned => {}
-    }
-    json
+    })
+}
+
+fn named(counts: &BTreeMap<Arc<str>, u64>) -> Value {
+    counts.iter().map(|(name, count)| (name.to_string(), json!(count))).collect()
+}
+
+fn source_json(source: &SourceReport) -> Value {
+    json!({
+        "source": &*source.name,
+        "calls": source.all.calls,
+        "failed": source.all.failed,
+        "errors": named(&source.all.classes),
+        "seconds": lengths_json(&source.all.lengths),
+        "rows": source.all.rows,
+        "bytes": source.all.bytes,
+        "critical_seconds": source.all.critical_us as f64 * 1e-6,
+        "health": source.health,
+    })
+}
+
+fn query_json(query: &SlowQuery) -> Value {
+    json!({
+        "id": query.id.0,
+        "at": Rfc3339(query.began).to_string(),
+        "fingerprint": &*query.fingerprint,
+        "outcome": query.outcome.name(),
+        "error": &*query.error,
+        "seconds": query.duration_us.map(|us| us as f64 * 1e-6),
+        "waiting_seconds": query.waiting_us as f64 * 1e-6,
+        "critical_source": query.critical.as_ref().map(|(source, _)| &**source),
+    })
+}
+
+fn alert_json(alert: &FiredAlert) -> Value {
+    json!({
+        "alert": &*alert.alert,
+        "severity": &*alert.severity,
+        "labels": alert.labels,
+        "from": Rfc3339(alert.began).to_string(),
+        "to": alert.ended.map(|ended| Rfc3339(ended).to_string()),
+    })
+}
+
+fn cost_json(cost: &Cost) -> Value {
+    json!({
+        "bytes_on_disk": cost.bytes_on_disk,
+        "bytes_per_query": cost.bytes_per_query,
+        "query_rows": cost.query_rows,
+        "call_rows": cost.call_rows,
+        "records_dropped": cost.records_dropped,
+        "samples_late": cost.samples_late,
+    })
 }
 
 fn to_json(report: &Report) -> Value {
     let [from, to] = at(report.grid.range);
-    let named = |counts: &std::collections::BTreeMap<Arc<str>, u64>| -> Value {
-        counts.iter().map(|(name, count)| (name.to_string(), json!(count))).collect()
-    };
-    let sources: Vec<Value> = report
-        .sources
-        .iter()
-        .map(|source| {
-            json!({
-                "source": &*source.name,
-                "calls": source.all.calls,
-                "failed": source.all.failed,
-                "errors": named(&source.all.classes),
-                "seconds": lengths_json(&source.all.lengths),
-                "rows": source.all.rows,
-                "bytes": source.all.bytes,
-                "critical_seconds": source.all.critical_us as f64 * 1e-6,
-                "health": source.health,
-            })
+    let fingerprints = report.heaviest().into_iter().map(|(name, print)| {
+        json!({
+            "fingerprint": &**name,
+            "text": &*print.text,
+            "queries": sums_json(&print.queries),
+            "critical_us": named(&print.critical_us),
         })
-        .collect();
-    let heaviest: Vec<Value> = report
-        .heaviest()
-        .into_iter()
-        .map(|(name, print)| {
-            let mut json = sums_json(&print.queries);
-            json["fingerprint"] = json!(&**name);
-            json["text"] = json!(&*print.text);
-            json["critical_us"] = named(&print.critical_us);
-            json
-        })
-        .collect();
-    let slowest: Vec<Value> = report
-        .slowest
-        .iter()
-        .map(|query| {
-            json!({
-                "id": query.id.0,
-                "at": Rfc3339(query.began).to_string(),
-                "fingerprint": &*query.fingerprint,
-                "outcome": query.outcome.name(),
-                "error": &*query.error,
-                "seconds": query.duration_us.map(|us| us as f64 * 1e-6),
-                "waiting_seconds": query.waiting_us as f64 * 1e-6,
-                "critical_source": query.critical.as_ref().map(|(source, _)| &**source),
-            })
-        })
-        .collect();
-    let alerts = report.alerts.as_ref().map(|fired| {
-        let json = |alert: &crate::report::FiredAlert| {
-            json!({
-                "alert": &*alert.alert,
-                "severity": &*alert.severity,
-                "labels": alert.labels,
-                "from": Rfc3339(alert.began).to_string(),
-                "to": alert.ended.map(|ended| Rfc3339(ended).to_string()),
-            })
-        };
-        fired.iter().map(json).collect::<Vec<Value>>()
     });
+    let alerts = report.alerts.as_ref();
     json!({
         "from": from,
         "to": to,
         "queries": sums_json(&report.queries),
         "troubles": report.troubles.iter().map(trouble_json).collect::<Vec<Value>>(),
-        "sources": sources,
-        "fingerprints": heaviest,
-        "slowest": slowest,
-        "alerts": alerts,
-        "cost": {
-            "bytes_on_disk": report.cost.bytes_on_disk,
-            "bytes_per_query": report.cost.bytes_per_query,
-            "query_rows": report.cost.query_rows,
-            "call_rows": report.cost.call_rows,
-            "records_dropped": report.cost.records_dropped,
-            "samples_late": report.cost.samples_late,
-        },
+        "sources": report.sources.iter().map(source_json).collect::<Vec<Value>>(),
+        "fingerprints": fingerprints.collect::<Vec<Value>>(),
+        "slowest": report.slowest.iter().map(query_json).collect::<Vec<Value>>(),
+        "alerts": alerts.map(|fired| fired.iter().map(alert_json).collect::<Vec<Value>>()),
+        "cost": cost_json(&report.cost),
     })
 }

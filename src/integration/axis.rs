@@ -90,8 +90,8 @@ impl TimeAxis {
         let clock = text.get(11..).unwrap_or(&text);
         let decimals = match self.step {
             ..10_000_000 => 3,
-            ..100_000_000 => 2,
-            ..1_000_000_000 => 1,
+            10_000_000..100_000_000 => 2,
+            100_000_000..1_000_000_000 => 1,
             _ => return clock.to_owned(),
         };
         let fraction = format!("{:09}", tick.0.rem_euclid(1_000_000_000));

@@ -46,7 +46,6 @@ fn a_running_host_and_what_it_leaves_tell_the_same() {
     assert_eq!(names, ["lake", "orders"]);
     assert_eq!(live.sources[0].all.rows, 280);
     assert_eq!(live.sources[1].all.classes.get("refused"), Some(&4));
-    assert_eq!(live.sources[0].health, Some(1.0));
     assert_eq!(live.fingerprints.len(), 1);
     assert_eq!(&*live.slowest[0].text, "SELECT ? FROM lake");
 

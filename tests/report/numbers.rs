@@ -4,7 +4,9 @@ use icecore::monitor::OutcomeKind;
 use icecore::report::{Kind, Report, Share, Subject};
 use icecore::{Engine, Options, TimeRange};
 
-use crate::store::{Call, Query, Store, a_bad_minute, at_ms, between_ms, engine, write_alert};
+use crate::store::{
+    Call, Query, Store, a_bad_minute, at_ms, between_ms, engine, write_alert, write_of_source,
+};
 
 fn subject(name: &str) -> Subject {
     Subject::Source(name.into())
@@ -221,4 +223,25 @@ fn alerts_are_those_that_fired_in_the_range() {
     let later = store.report(between_ms(35_000, 60_000));
     let names: Vec<_> = later.alerts.unwrap().iter().map(|alert| alert.alert.clone()).collect();
     assert_eq!(names, ["Slow".into()]);
+}
+
+#[test]
+fn health_caches_and_losses_come_from_series() {
+    let store = Store::of(a_bad_minute());
+    let write = |metric: &str, source: &str, values: &[(i64, f64)]| {
+        write_of_source(&store.engine, metric, source, values);
+    };
+    write("source_health", "lake", &[(0, 0.0), (50_000, 1.0)]);
+    write("source_health", "orders", &[(0, 1.0), (50_000, f64::NAN)]);
+    write("source_cache_hits_total", "lake", &[(0, 0.0), (50_000, 30.0)]);
+    write("source_cache_misses_total", "lake", &[(0, 0.0), (50_000, 10.0)]);
+    write("monitor_records_dropped_total", "", &[(0, 2.0), (50_000, 9.0)]);
+    store.engine.sync().unwrap();
+    let report = store.report(TimeRange::ALL);
+    let [lake, orders] = &*report.sources else { panic!("two sources") };
+    assert_eq!((lake.health, lake.cache_hit_rate), (Some(1.0), Some(0.75)));
+    assert_eq!((orders.health, orders.cache_hit_rate), (None, None));
+    assert_eq!(report.cost.records_dropped, 7.0);
+    let earlier = store.report(between_ms(0, 40_000));
+    assert_eq!(earlier.sources[0].health, Some(0.0));
 }

@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use icecore::engine::Environment;
-use icecore::model::{EventBatch, EventColumn, EventKind, EventSchema, EventValue};
+use icecore::model::{
+    EventBatch, EventColumn, EventKind, EventSchema, EventValue, Metadata, MetricKind, Series,
+};
 use icecore::monitor::{FederationMonitor, MonitorOptions, QUERIES, SOURCE_CALLS};
 use icecore::options::GateOptions;
 use icecore::report::Report;
@@ -214,12 +216,30 @@ fn query_of_a_bad_minute(number: i64, at: i64) -> Query {
     query
 }
 
+/// Samples of a series of a source.
+pub(crate) fn write_of_source(engine: &Engine, metric: &str, source: &str, values: &[(i64, f64)]) {
+    let kind = if metric.ends_with("_total") { MetricKind::Counter } else { MetricKind::Gauge };
+    let metadata = Metadata { kind, ..Metadata::default() };
+    write(engine, metric, &[("source", source)], &metadata, values);
+}
+
+fn write(
+    engine: &Engine,
+    metric: &str,
+    labels: &[(&str, &str)],
+    metadata: &Metadata,
+    values: &[(i64, f64)],
+) {
+    let series = Series::new(metric, labels.iter().copied()).unwrap();
+    let writer = engine.writer("test");
+    let handle = writer.series(&series, metadata).unwrap();
+    let times = values.iter().map(|(at, _)| at_ms(*at).nanos()).collect();
+    let values = values.iter().map(|(_, value)| *value).collect();
+    writer.append_column(&handle, times, values).unwrap().wait().unwrap();
+}
+
 /// Alerts as the monitor writes them: a state and when it was entered.
 pub(crate) fn write_alert(engine: &Engine, alert: &str, states: &[(i64, f64)]) {
-    let writer = engine.writer("alerts");
     let labels = [("alert", alert), ("severity", "critical"), ("source", "orders")];
-    let series = writer.series_named("alert_state", labels, &Default::default()).unwrap();
-    let times = states.iter().map(|(at, _)| at_ms(*at).nanos()).collect();
-    let values = states.iter().map(|(_, state)| *state).collect();
-    writer.append_column(&series, times, values).unwrap().wait().unwrap();
+    write(engine, "alert_state", &labels, &Metadata::default(), states);
 }

@@ -12,37 +12,45 @@ use crate::faults::Happened;
 /// the longest query, and that random queries do not begin on the dot.
 const TOLERANCE: Duration = Duration::from_millis(1_200);
 
+/// Trouble that the report must tell of.
+struct Expected {
+    what: &'static str,
+    subject: Subject,
+    kind: fn(&Kind) -> bool,
+    when: TimeRange,
+}
+
 /// What is missing or wrong; empty where all is there.
 pub(crate) fn compare(report: &Report, html: &str, happened: &Happened) -> Vec<String> {
     let mut missed = Vec::new();
     let source = |name: &str| Subject::Source(name.into());
-    let expected: [(&str, Subject, &dyn Fn(&Kind) -> bool, TimeRange); 4] = [
-        (
-            "the slow stock",
-            source("stock"),
-            &|kind| matches!(kind, Kind::Slow { median, .. } if *median > 0.15),
-            happened.stock_is_slow,
-        ),
-        (
-            "the locked orders",
-            source("orders"),
-            &|kind| matches!(kind, Kind::Failures { class } if **class == *"busy"),
-            happened.orders_are_locked,
-        ),
-        (
-            "the cancelled queries",
-            Subject::Queries,
-            &|kind| *kind == Kind::Cancelled,
-            happened.cancelling,
-        ),
-        (
-            "the clients that hung up",
-            Subject::Queries,
-            &|kind| *kind == Kind::Abandoned,
-            happened.hanging_up,
-        ),
+    let expected = [
+        Expected {
+            what: "the slow stock",
+            subject: source("stock"),
+            kind: |kind| matches!(kind, Kind::Slow { median, .. } if *median > 0.15),
+            when: happened.stock_is_slow,
+        },
+        Expected {
+            what: "the locked orders",
+            subject: source("orders"),
+            kind: |kind| matches!(kind, Kind::Failures { class } if **class == *"busy"),
+            when: happened.orders_are_locked,
+        },
+        Expected {
+            what: "the cancelled queries",
+            subject: Subject::Queries,
+            kind: |kind| *kind == Kind::Cancelled,
+            when: happened.cancelling,
+        },
+        Expected {
+            what: "the clients that hung up",
+            subject: Subject::Queries,
+            kind: |kind| *kind == Kind::Abandoned,
+            when: happened.hanging_up,
+        },
     ];
-    for (what, subject, kind, when) in expected {
+    for Expected { what, subject, kind, when } in expected {
         let found = report.troubles.iter().find(|trouble| {
             trouble.subject == subject && kind(&trouble.kind) && is_near(trouble, when)
         });

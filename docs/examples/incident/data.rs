@@ -5,6 +5,7 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 
 use crate::Result;
@@ -32,6 +33,10 @@ pub(crate) fn day(number: u32) -> String {
     format!("2026-{:02}-{:02}", 9 + number / 30, 1 + number % 30)
 }
 
+pub(crate) fn one_of(names: &[&'static str], random: &mut StdRng) -> &'static str {
+    names.choose(random).copied().unwrap_or_default()
+}
+
 pub(crate) fn make(dir: &Path) -> Result<Rows> {
     let mut random = StdRng::seed_from_u64(SEED);
     let mut orders = rusqlite::Connection::open(dir.join("orders.db"))?;
@@ -56,7 +61,7 @@ pub(crate) fn make(dir: &Path) -> Result<Rows> {
     let mut customers = csv::Writer::from_path(dir.join("customers.csv"))?;
     customers.write_record(["id", "country", "segment"])?;
     for id in 0..CUSTOMERS {
-        let country = COUNTRIES[random.random_range(0..COUNTRIES.len())];
+        let country = one_of(&COUNTRIES, &mut random);
         let segment = if random.random_bool(0.2) { "business" } else { "private" };
         customers.write_record([&id.to_string(), country, segment])?;
     }
@@ -66,7 +71,7 @@ pub(crate) fn make(dir: &Path) -> Result<Rows> {
     for _ in 0..VISITS {
         let visit = serde_json::json!({
             "customer": random.random_range(0..CUSTOMERS),
-            "page": PAGES[random.random_range(0..PAGES.len())],
+            "page": one_of(&PAGES, &mut random),
             "day": day(random.random_range(0..DAYS)),
             "ms": random.random_range(5..2_000),
         });

@@ -16,7 +16,7 @@ use rand::rngs::StdRng;
 use rusqlite::Connection;
 
 use crate::Result;
-use crate::data::{COUNTRIES, DAYS, day};
+use crate::data::{COUNTRIES, DAYS, day, one_of};
 use crate::sources::{self, Answer, Customer, Trouble};
 
 /// What a query on the stock waits for it.
@@ -65,7 +65,7 @@ impl Host {
         random: &mut StdRng,
     ) -> std::result::Result<(), Trouble> {
         let on = day(random.random_range(0..DAYS));
-        let country = COUNTRIES[random.random_range(0..COUNTRIES.len())];
+        let country = one_of(&COUNTRIES, random);
         match random.random_range(0..10) {
             0..4 => self.run("shop", &revenue_sql(&on), |query| self.revenue(query, orders, &on)),
             4..8 => self.run("shop", &stock_sql(&on), |query| self.sold_out(query, orders, &on)),
