@@ -235,13 +235,14 @@ fn health_caches_and_losses_come_from_series() {
     write("source_health", "orders", &[(0, 1.0), (50_000, f64::NAN)]);
     write("source_cache_hits_total", "lake", &[(0, 0.0), (50_000, 30.0)]);
     write("source_cache_misses_total", "lake", &[(0, 0.0), (50_000, 10.0)]);
-    write("monitor_records_dropped_total", "", &[(0, 2.0), (50_000, 9.0)]);
+    // From the 0 that the monitor itself wrote at the beginning.
+    write("monitor_records_dropped_total", "", &[(1_000, 2.0), (50_000, 9.0)]);
     store.engine.sync().unwrap();
     let report = store.report(TimeRange::ALL);
     let [lake, orders] = &*report.sources else { panic!("two sources") };
     assert_eq!((lake.health, lake.cache_hit_rate), (Some(1.0), Some(0.75)));
     assert_eq!((orders.health, orders.cache_hit_rate), (None, None));
-    assert_eq!(report.cost.records_dropped, 7.0);
+    assert_eq!(report.cost.records_dropped, 9.0);
     let earlier = store.report(between_ms(0, 40_000));
     assert_eq!(earlier.sources[0].health, Some(0.0));
 }

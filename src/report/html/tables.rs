@@ -12,7 +12,7 @@ use crate::report::{FingerprintSums, Lengths, Report, SlowQuery, SourceReport, S
 /// Bytes of a text that are shown at once; the rest is folded: in the table of fingerprints, and of
 /// single queries.
 const TEXT_SHOWN: usize = 220;
-const TEXT_SHOWN_SHORT: usize = 90;
+const TEXT_SHOWN_SHORT: usize = 70;
 
 /// A table that scrolls by itself where the page is narrow; columns whose name begins with `>` hold
 /// numbers.
@@ -198,11 +198,7 @@ pub(super) fn fingerprints(report: &Report) -> String {
     let rows = heaviest.iter().map(|(name, of)| {
         let sums = &of.queries;
         vec![
-            format!(
-                "{}<br><span class=\"note\">{}</span>",
-                text(&of.text, TEXT_SHOWN),
-                escape(name)
-            ),
+            format!("{}<span class=\"note\">{}</span>", text(&of.text, TEXT_SHOWN), escape(name)),
             count(sums.count()),
             share(sums.failed(), sums.count()),
             quantile(&sums.lengths, 0.5),
