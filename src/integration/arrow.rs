@@ -2,7 +2,7 @@
 //!
 //! Owns: names, types and metadata of the columns. Values are moved: no column of them is copied
 //! or converted, a batch takes over the memory of the answer. Does not own: Parquet files, which
-//! are written without Arrow ([`parquet`](super::parquet)).
+//! are written without Arrow (`parquet`).
 //!
 //! Times are `Timestamp(Nanosecond, "UTC")`, values `Float64`, counts `UInt64`. What a column is of
 //! stands in its field's metadata: each label by its name, the metric as `__name__`, and the

@@ -267,7 +267,7 @@ impl SourceState {
             ),
             first_row: histogram("source_first_row_seconds", None, "From a call to its first row."),
             failures_in_a_row: AtomicU32::new(0),
-            recent: Mutex::new(Recent::new()),
+            recent: Mutex::new(Recent::new(Instant::now())),
             name,
         }
     }
@@ -383,13 +383,15 @@ fn joined([a, b]: &[Distribution; 2]) -> Distribution {
 }
 
 impl Recent {
-    fn new() -> Self {
+    fn new(now: Instant) -> Self {
         let (response, first_row) = Default::default();
-        Self { marks: VecDeque::new(), response, first_row, half_began: Instant::now() }
+        let nothing = Mark { at: now, went_well: 0, failed: 0, rows: 0, bytes: 0 };
+        Self { marks: [nothing].into(), response, first_row, half_began: now }
     }
 
     fn tick(&mut self, mark: Mark) {
-        while self.marks.front().is_some_and(|old| mark.at.duration_since(old.at) > RECENT) {
+        // The latest of those that lie further back stays: what came since is recent.
+        while self.marks.get(1).is_some_and(|old| mark.at.duration_since(old.at) > RECENT) {
             self.marks.pop_front();
         }
         let last = self.marks.back().map(|last| mark.at.duration_since(last.at));
@@ -406,7 +408,6 @@ impl Recent {
     }
 
     fn health(&self, now: Mark, failures_in_a_row: u32) -> Health {
-        // Where there is no mark yet, everything is recent.
         let since = self.marks.front().map_or((0, 0), |mark| (mark.went_well, mark.failed));
         let (well, failed) = (now.went_well - since.0, now.failed - since.1);
         Health::of(well, failed, failures_in_a_row)
@@ -465,5 +466,26 @@ mod tests {
             assert_eq!(Health::of(well, failed, in_a_row), expected, "{well} {failed} {in_a_row}");
         }
         assert!(Health::Unknown.value().is_nan());
+    }
+
+    /// Also what happened before the first look, or between two that lay far apart.
+    #[test]
+    fn what_came_since_the_last_mark_is_recent() {
+        let began = Instant::now();
+        let mark = |seconds, went_well| Mark {
+            at: began + Duration::from_secs(seconds),
+            went_well,
+            failed: 0,
+            rows: 10 * went_well,
+            bytes: 0,
+        };
+        let mut recent = Recent::new(began);
+        for (seconds, well, expected) in
+            [(1, 5, Health::Up), (300, 6, Health::Up), (400, 6, Health::Unknown)]
+        {
+            recent.tick(mark(seconds, well));
+            assert_eq!(recent.health(mark(seconds, well), 0), expected, "after {seconds} s");
+        }
+        assert_eq!(Recent::new(began).rates(mark(2, 1)), (5.0, 0.0));
     }
 }

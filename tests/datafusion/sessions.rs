@@ -319,6 +319,29 @@ async fn partitions_end_one_query() {
     assert!(calls[0].ends_with(" 100000"), "{calls:?}");
 }
 
+/// A plan that is thrown away before all of its partitions were run is called off, and let go.
+#[tokio::test]
+async fn a_plan_that_is_dropped_is_a_cancel() {
+    let host = Host::new().await;
+    let batches = numbered(["id", "of"], 20_000, 7);
+    let parts = batches.chunks(2).map(<[RecordBatch]>::to_vec).collect();
+    let table = datafusion::datasource::MemTable::try_new(batches[0].schema(), parts).unwrap();
+    host.session.session().register_table("wide", Arc::new(table)).unwrap();
+    let frame = host.session.session().sql("SELECT id + 1 FROM wide").await.unwrap();
+    let plan = frame.create_physical_plan().await.unwrap();
+    assert!(plan.output_partitioning().partition_count() > 1);
+    let mut first = plan.execute(0, Arc::new(frame.task_ctx())).unwrap();
+    let mut rows = 0;
+    while let Some(batch) = first.next().await {
+        rows += batch.unwrap().num_rows();
+    }
+    drop(first);
+    assert_eq!(host.monitor.running().len(), 1);
+    drop(plan);
+    drop(frame.create_physical_plan().await.unwrap());
+    assert_eq!(host.queries().await, [format!("cancelled  {rows}"), "cancelled".to_owned()]);
+}
+
 /// A command that runs a query inside is one query.
 #[tokio::test]
 async fn a_command_is_recorded_once() {

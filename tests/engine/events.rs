@@ -350,3 +350,25 @@ fn many_threads_write_while_others_read_and_heads_freeze() {
     assert_eq!(found, [last, last - 1, last - 2].map(EventValue::from));
     engine.close().unwrap();
 }
+
+#[test]
+fn spans_are_known_without_reading() {
+    let (engine, _fs) = in_memory(by_hand());
+    let writer = engine.events(&schema("queries", 4)).unwrap();
+    let span = |start: i64, end: i64| {
+        let range = TimeRange::new(Timestamp(start * SECOND), Timestamp(end * SECOND));
+        let found = engine.event_span("queries", range).unwrap();
+        found.map(|span| (span.rows, span.first.0 / SECOND, span.last.0 / SECOND, span.exact))
+    };
+    assert_eq!(span(0, 100), None);
+    (10..20).for_each(|at| append(&writer, at, at));
+    engine.freeze().unwrap();
+    (15..30).for_each(|at| append(&writer, at, at));
+    assert_eq!(span(0, 100), Some((25, 10, 29, true)));
+    assert_eq!(span(10, 30), Some((25, 10, 29, true)));
+    // A part that the range cuts may hold fewer; what lies outside is not counted.
+    let (rows, first, last, exact) = span(12, 15).unwrap();
+    assert!((3..=10).contains(&rows) && !exact && (first, last) == (12, 14));
+    assert_eq!(span(30, 100), None);
+    assert!(engine.event_span("others", TimeRange::ALL).is_err());
+}

@@ -161,3 +161,37 @@ fn the_slowest_come_first() {
     let rows: Vec<i64> = host.rows(&slowest).iter().map(|row| integer(&row["rows_out"])).collect();
     assert_eq!(rows, [9, 7]);
 }
+
+/// A call that is read as a stream is waited for only while more is asked for.
+#[test]
+fn paused_calls_are_no_waits() {
+    let host = Host::new();
+    let lake = host.monitor.source("lake");
+    let query = host.monitor.start_query("select a from t");
+    let call = query.call(&lake);
+    let step = Duration::from_millis(20);
+    for _ in 0..3 {
+        std::thread::sleep(step);
+        call.pause();
+        // Said twice it is said once.
+        call.pause();
+        std::thread::sleep(step);
+        call.resume();
+        call.resume();
+    }
+    call.pause();
+    // One that never was paused is a wait from end to end.
+    let other = query.call(&lake);
+    std::thread::sleep(step);
+    other.finish();
+    call.finish();
+    query.finish();
+    host.flush();
+    let query = &host.rows(&all(QUERIES))[0];
+    let (duration, waiting) = (integer(&query["duration"]), integer(&query["waiting"]));
+    let step = step.as_micros() as i64;
+    assert!(waiting >= 4 * step && duration - waiting >= 3 * step, "{waiting} of {duration}");
+    let used = &host.rows(&all(SOURCE_CALLS))[0];
+    assert_eq!((integer(&used["calls"]), integer(&used["waiting"])), (2, waiting));
+    assert_eq!(integer(&used["critical"]), waiting);
+}

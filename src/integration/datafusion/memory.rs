@@ -85,11 +85,11 @@ mod tests {
     #[test]
     fn the_peak_is_the_querys_and_the_limit_is_the_pools() {
         let shared: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(1000));
-        let mut other = MemoryConsumer::new("other").register(&shared);
+        let other = MemoryConsumer::new("other").register(&shared);
         other.try_grow(600).unwrap();
         let peak = Arc::new(PeakPool::new(Arc::clone(&shared)));
         let pool: Arc<dyn MemoryPool> = Arc::clone(&peak) as _;
-        let mut own = MemoryConsumer::new("own").register(&pool);
+        let own = MemoryConsumer::new("own").register(&pool);
         own.try_grow(300).unwrap();
         own.shrink(200);
         own.try_grow(150).unwrap();

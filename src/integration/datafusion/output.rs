@@ -24,12 +24,27 @@ use super::running::{End, Running};
 #[derive(Debug)]
 pub(super) struct OutputExec {
     input: Arc<dyn ExecutionPlan>,
-    running: Arc<Running>,
+    running: Arc<Wanted>,
+}
+
+/// A query that somebody may still read. Once nobody can, because the plan and all streams of it are
+/// gone, it has been called off: also where some partition never was run.
+#[derive(Debug)]
+struct Wanted(Arc<Running>);
+
+impl Drop for Wanted {
+    fn drop(&mut self) {
+        self.0.end(End::dropped());
+    }
 }
 
 impl OutputExec {
     pub(super) fn new(input: Arc<dyn ExecutionPlan>, running: Arc<Running>) -> Self {
-        Self { input, running }
+        Self { input, running: Arc::new(Wanted(running)) }
+    }
+
+    fn instead(&self, input: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
+        Arc::new(Self { input, running: Arc::clone(&self.running) })
     }
 }
 
@@ -75,7 +90,7 @@ impl ExecutionPlan for OutputExec {
             let found = children.len();
             DataFusionError::Internal(format!("MonitoredOutputExec has one input, not {found}"))
         })?;
-        Ok(Arc::new(Self::new(input, Arc::clone(&self.running))))
+        Ok(self.instead(input))
     }
 
     fn supports_limit_pushdown(&self) -> bool {
@@ -83,8 +98,7 @@ impl ExecutionPlan for OutputExec {
     }
 
     fn with_fetch(&self, limit: Option<usize>) -> Option<Arc<dyn ExecutionPlan>> {
-        let input = self.input.with_fetch(limit)?;
-        Some(Arc::new(Self::new(input, Arc::clone(&self.running))))
+        Some(self.instead(self.input.with_fetch(limit)?))
     }
 
     fn fetch(&self) -> Option<usize> {
@@ -100,10 +114,11 @@ impl ExecutionPlan for OutputExec {
         partition: usize,
         host: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
-        self.running.execute(&self.input);
-        let task = self.running.task(&host);
+        let Wanted(running) = &*self.running;
+        running.execute(&self.input);
+        let task = running.task(&host);
         let input = self.input.execute(partition, task).inspect_err(|error| {
-            self.running.end(End::Failed(error));
+            running.end(End::Failed(error));
         })?;
         Ok(Box::pin(Output { input, running: Arc::clone(&self.running), done: false }))
     }
@@ -112,7 +127,7 @@ impl ExecutionPlan for OutputExec {
 /// One partition of it.
 struct Output {
     input: SendableRecordBatchStream,
-    running: Arc<Running>,
+    running: Arc<Wanted>,
     done: bool,
 }
 
@@ -123,15 +138,15 @@ impl Stream for Output {
         let polled = self.input.poll_next_unpin(cx);
         match &polled {
             Poll::Pending => {}
-            Poll::Ready(Some(Ok(batch))) => self.running.produced(batch),
+            Poll::Ready(Some(Ok(batch))) => self.running.0.produced(batch),
             Poll::Ready(Some(Err(error))) => {
                 self.done = true;
-                self.running.end(End::Failed(error));
+                self.running.0.end(End::Failed(error));
             }
             Poll::Ready(None) => {
                 if !self.done {
                     self.done = true;
-                    self.running.part_done();
+                    self.running.0.part_done();
                 }
             }
         }
@@ -152,7 +167,7 @@ impl RecordBatchStream for Output {
 impl Drop for Output {
     fn drop(&mut self) {
         if !self.done {
-            self.running.end(End::dropped());
+            self.running.0.end(End::dropped());
         }
     }
 }

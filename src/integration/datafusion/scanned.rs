@@ -16,7 +16,7 @@ use datafusion_federation::FederatedTableProviderAdaptor;
 use datafusion_federation::sql::VirtualExecutionPlan;
 
 use super::running::Running;
-use super::source::SourceExec;
+use super::source::{SourceExec, listen};
 use crate::monitor::{FederationMonitor, Source};
 
 /// What a scan reads.
@@ -139,28 +139,12 @@ impl Sources {
     }
 }
 
-/// Leaves of a scan that read nothing from anybody.
-const NO_SOURCES: [&str; 3] = ["EmptyExec", "PlaceholderRowExec", "WorkTableExec"];
-
 /// A table for one query, whose scans are listened to.
 #[derive(Debug)]
 struct Table {
     table: Arc<dyn TableProvider>,
     source: Source,
     running: Arc<Running>,
-}
-
-impl Table {
-    fn listen(&self, plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
-        plan.transform_up(|node| {
-            if !node.children().is_empty() || NO_SOURCES.contains(&node.name()) {
-                return Ok(Transformed::no(node));
-            }
-            let scan = SourceExec::new(node, self.source.clone(), Arc::clone(&self.running));
-            Ok(Transformed::yes(Arc::new(scan)))
-        })
-        .data()
-    }
 }
 
 #[async_trait]
@@ -196,7 +180,8 @@ impl TableProvider for Table {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        self.listen(self.table.scan(state, projection, filters, limit).await?)
+        let scan = self.table.scan(state, projection, filters, limit).await?;
+        listen(scan, &self.source, &self.running)
     }
 
     async fn scan_with_args<'a>(
@@ -205,7 +190,7 @@ impl TableProvider for Table {
         args: ScanArgs<'a>,
     ) -> Result<ScanResult> {
         let scan = self.table.scan_with_args(state, args).await?;
-        Ok(self.listen(scan.into_inner())?.into())
+        Ok(listen(scan.into_inner(), &self.source, &self.running)?.into())
     }
 
     fn supports_filters_pushdown(

@@ -14,7 +14,7 @@ use std::task::{Context, Poll};
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Result, Statistics};
 use datafusion::execution::TaskContext;
 use datafusion::physical_expr::PhysicalSortExpr;
@@ -48,11 +48,34 @@ impl SourceExec {
         Self { scan, source, running }
     }
 
-    /// Another scan in this one's place. What is a leaf no more is listened to below: by the leaf
-    /// that is this scan's.
+    /// Another scan in this one's place.
     fn instead(&self, scan: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
-        Arc::new(Self::new(scan, self.source.clone(), Arc::clone(&self.running)))
+        let plain = Arc::clone(&scan);
+        // Only DataFusion's own refusal to put a plan together again: then it goes unheard.
+        listen(scan, &self.source, &self.running).unwrap_or(plain)
     }
+}
+
+/// Leaves of a scan that read nothing from anybody.
+const NO_SOURCES: [&str; 3] = ["EmptyExec", "PlaceholderRowExec", "WorkTableExec"];
+
+/// What reads from the source in a plan, its leaves, listened to.
+///
+/// # Errors
+/// DataFusion's own.
+pub(super) fn listen(
+    plan: Arc<dyn ExecutionPlan>,
+    source: &Source,
+    running: &Arc<Running>,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    plan.transform_up(|node| {
+        if !node.children().is_empty() || NO_SOURCES.contains(&node.name()) {
+            return Ok(Transformed::no(node));
+        }
+        let scan = SourceExec::new(node, source.clone(), Arc::clone(running));
+        Ok(Transformed::yes(Arc::new(scan)))
+    })
+    .data()
 }
 
 impl DisplayAs for SourceExec {
