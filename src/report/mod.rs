@@ -3,7 +3,7 @@
 //!
 //! Owns: folding the monitor's tables into windows ([`QueryWindow`], [`SourceSums`]), finding trouble
 //! ([`Trouble`]), what the store cost, and the page with its charts. Does not own: recording
-//! ([`crate::monitor`]), printing, nor how figures are rounded ([`figures`](crate::integration::figures)).
+//! ([`crate::monitor`]), printing, nor how figures are rounded ([`figures`]).
 //!
 //! A report is made of finished queries as rows, because these tell times to the millisecond and who
 //! waited for whom; series add what rows cannot tell: exact counts, what was lost, health and alerts. It
