@@ -38,6 +38,24 @@ pub const fn unzigzag(value: u64) -> i64 {
     (value >> 1) as i64 ^ -((value & 1) as i64)
 }
 
+/// Appends the lowest bits of numbers, of each as many as stand beside it (0 to 64), without gaps:
+/// the first in the lowest bits of the first byte, zeros behind the last.
+pub(crate) fn write_bits(out: &mut Vec<u8>, numbers: impl IntoIterator<Item = (u64, u32)>) {
+    let (mut pending, mut held) = (0_u128, 0);
+    for (number, bits) in numbers {
+        pending |= (u128::from(number) & ((1 << bits) - 1)) << held;
+        held += bits;
+        while held >= 8 {
+            out.push(pending as u8);
+            pending >>= 8;
+            held -= 8;
+        }
+    }
+    if held > 0 {
+        out.push(pending as u8);
+    }
+}
+
 /// Reads a slice from its front and never past its end.
 #[derive(Debug, Clone)]
 pub struct Reader<'a> {

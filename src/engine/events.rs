@@ -4,10 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Engine;
-use super::channel::{Batch, Outlet, Rows, Sent};
-use super::gate::Reason;
-use super::receipt::{Promise, Receipt};
-use super::shared::Shared;
+use super::channel::Rows;
+use super::dispatch::Dispatch;
+use super::receipt::Receipt;
 use crate::error::{Error, Result};
 use crate::model::{EVENT_TABLES_MAX, EventBatch, EventSchema, EventValue};
 use crate::options::{Durability, WhenFull};
@@ -92,27 +91,26 @@ impl Tables {
 /// [`WhenFull::Drop`] an append never blocks.
 #[derive(Debug, Clone)]
 pub struct EventWriter {
-    shared: Arc<Shared>,
-    outlet: Outlet,
+    dispatch: Dispatch,
     /// As the host declared it: what its rows look like.
     declared: Arc<EventSchema>,
     /// As the store knows it.
     table: Table,
-    durability: Durability,
-    when_full: WhenFull,
 }
 
 impl EventWriter {
     /// This writer, with receipts that complete at another level.
     #[must_use]
-    pub fn with_durability(self, durability: Durability) -> Self {
-        Self { durability, ..self }
+    pub fn with_durability(mut self, durability: Durability) -> Self {
+        self.dispatch.durability = durability;
+        self
     }
 
     /// This writer, doing something else where the channel is full.
     #[must_use]
-    pub fn with_when_full(self, when_full: WhenFull) -> Self {
-        Self { when_full, ..self }
+    pub fn with_when_full(mut self, when_full: WhenFull) -> Self {
+        self.dispatch.when_full = when_full;
+        self
     }
 
     /// The table as it was declared for this writer: the columns that its rows have.
@@ -149,9 +147,9 @@ impl EventWriter {
     pub fn append_batch(&self, mut batch: EventBatch) -> Result<Receipt> {
         batch.check(&self.declared)?;
         let offered = batch.len() as u64;
-        self.check_writable(offered)?;
-        let gate = &self.shared.gate;
-        let window = gate.window(gate.reads_clock().then(|| self.shared.clock.now()));
+        self.dispatch.check_writable(offered)?;
+        let gate = &self.dispatch.shared.gate;
+        let window = gate.window(self.dispatch.now());
         if !window.takes_all(batch.times()) {
             batch.retain(|time| match window.check(time) {
                 Ok(()) => true,
@@ -163,40 +161,10 @@ impl EventWriter {
         }
         let taken = batch.len() as u64;
         if taken == 0 {
-            return Ok(Receipt::ready(0, offered, self.durability));
+            return Ok(self.dispatch.none_taken(offered));
         }
         let table = self.table.clone();
-        self.send(Rows::Events { table, batch }, taken, offered)
-    }
-
-    /// Counts the rows that the guard of the disk or the byte budget keeps out.
-    fn check_writable(&self, offered: u64) -> Result<()> {
-        self.shared.check_writable().inspect_err(|error| {
-            if let Some(reason) = Reason::of(error) {
-                self.shared.gate.refusals.count(reason, offered);
-            }
-        })
-    }
-
-    fn send(&self, rows: Rows, taken: u64, offered: u64) -> Result<Receipt> {
-        let (receipt, slot) = if self.durability == Durability::Buffered {
-            (None, None)
-        } else {
-            let (promise, slot) = Promise::new();
-            (Some((self.durability, promise)), Some(slot))
-        };
-        match self.outlet.send(Batch { rows, receipt }, self.when_full) {
-            Ok(Sent::Yes) => Ok(match slot {
-                None => Receipt::ready(taken, offered - taken, Durability::Buffered),
-                Some(slot) => Receipt::pending(taken, offered - taken, slot),
-            }),
-            Ok(Sent::Dropped) => {
-                self.shared.gate.refusals.count(Reason::ChannelFull, taken);
-                Ok(Receipt::ready(0, offered, Durability::Buffered))
-            }
-            // Where the ingest thread ended by a failure, that says more than "closed".
-            Err(error) => Err(self.shared.health.check_writable().err().unwrap_or(error)),
-        }
+        self.dispatch.send(Rows::Events { table, batch }, taken, offered)
     }
 }
 
@@ -237,15 +205,10 @@ impl Engine {
     pub fn events(&self, schema: &EventSchema) -> Result<EventWriter> {
         self.shared.health.check_writable()?;
         let table = self.shared.tables.declare(schema)?;
-        let Shared { options, .. } = &*self.shared;
-        let (durability, when_full) = (options.durability, options.when_full);
         Ok(EventWriter {
-            shared: Arc::clone(&self.shared),
-            outlet: self.outlet.clone(),
+            dispatch: Dispatch::new(Arc::clone(&self.shared), self.outlet.clone()),
             declared: Arc::new(schema.clone()),
             table,
-            durability,
-            when_full,
         })
     }
 

@@ -29,6 +29,7 @@
 mod channel;
 mod commit;
 mod delete;
+mod dispatch;
 mod distribution;
 mod event_parts;
 mod event_queries;

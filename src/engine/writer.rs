@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use super::channel::{Batch, Outlet, Rows, Sent};
+use super::channel::{Outlet, Rows};
+use super::dispatch::Dispatch;
 use super::distribution::DistributionHandle;
 use super::gate::{Bucket, Reason, Refusal, Sampler, Window};
-use super::receipt::{Promise, Receipt};
+use super::receipt::Receipt;
 use super::shared::{EngineToken, Shared};
 use crate::aggregate::Distribution;
 use crate::error::{Error, Result};
@@ -76,30 +77,32 @@ impl ScrapeHandle {
 /// one writer arrive in the order in which they were appended.
 #[derive(Debug, Clone)]
 pub struct Writer {
-    shared: Arc<Shared>,
-    outlet: Outlet,
+    dispatch: Dispatch,
     bucket: Option<Arc<Bucket>>,
-    durability: Durability,
-    when_full: WhenFull,
 }
 
 impl Writer {
     pub(super) fn new(shared: Arc<Shared>, outlet: Outlet, source: &str) -> Self {
         let bucket = shared.gate.bucket(source);
-        let (durability, when_full) = (shared.options.durability, shared.options.when_full);
-        Self { shared, outlet, bucket, durability, when_full }
+        Self { dispatch: Dispatch::new(shared, outlet), bucket }
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.dispatch.shared
     }
 
     /// This writer, with receipts that complete at another level.
     #[must_use]
-    pub fn with_durability(self, durability: Durability) -> Self {
-        Self { durability, ..self }
+    pub fn with_durability(mut self, durability: Durability) -> Self {
+        self.dispatch.durability = durability;
+        self
     }
 
     /// This writer, doing something else where the channel is full.
     #[must_use]
-    pub fn with_when_full(self, when_full: WhenFull) -> Self {
-        Self { when_full, ..self }
+    pub fn with_when_full(mut self, when_full: WhenFull) -> Self {
+        self.dispatch.when_full = when_full;
+        self
     }
 
     /// Resolves a series by name and labels (in any order), as [`series`](Self::series) does; a
@@ -114,7 +117,7 @@ impl Writer {
         metadata: &Metadata,
     ) -> Result<SeriesHandle, Refusal> {
         let series = Series::new(name, labels).map_err(|error| {
-            self.shared.gate.refusals.count(Reason::InvalidName, 1);
+            self.shared().gate.refusals.count(Reason::InvalidName, 1);
             Refusal::InvalidName(error)
         })?;
         self.series(&series, metadata)
@@ -130,13 +133,13 @@ impl Writer {
     /// [`Refusal::Filtered`] where a filter rule denies the series, [`Refusal::Unavailable`] where
     /// the engine takes no writes.
     pub fn series(&self, series: &Series, metadata: &Metadata) -> Result<SeriesHandle, Refusal> {
-        self.shared.health.check_writable().map_err(Refusal::Unavailable)?;
-        self.shared.gate.check_filters(series).inspect_err(|_| {
-            self.shared.gate.refusals.count(Reason::Filtered, 1);
+        self.shared().health.check_writable().map_err(Refusal::Unavailable)?;
+        self.shared().gate.check_filters(series).inspect_err(|_| {
+            self.shared().gate.refusals.count(Reason::Filtered, 1);
         })?;
-        let engine = self.shared.token;
-        let limit = self.shared.gate.series_max();
-        let found = self.shared.index.intern_limited(series, limit);
+        let engine = self.shared().token;
+        let limit = self.shared().gate.series_max();
+        let found = self.shared().index.intern_limited(series, limit);
         // Of metrics that are kept out nothing is remembered: names may be without bound.
         if found.is_some() {
             self.remember(series.name(), metadata);
@@ -144,26 +147,26 @@ impl Writer {
             self.describe(series.name(), metadata);
         }
         let Some(id) = found else {
-            let id = self.shared.overflow_series(series.name());
+            let id = self.shared().overflow_series(series.name());
             return Ok(SeriesHandle { engine, id, sampler: None, overflow: true });
         };
-        let sampler = self.shared.gate.sampler(id, series);
+        let sampler = self.shared().gate.sampler(id, series);
         Ok(SeriesHandle { engine, id, sampler, overflow: false })
     }
 
     /// Remembers what is newly known of a metric, as [`series`](Self::series) does; nothing where the
     /// store has no series of it, or takes no writes.
     pub fn describe(&self, metric: &str, metadata: &Metadata) {
-        if self.shared.health.check_writable().is_ok() && self.shared.index.has_metric(metric) {
+        if self.shared().health.check_writable().is_ok() && self.shared().index.has_metric(metric) {
             self.remember(metric, metadata);
         }
     }
 
     fn remember(&self, metric: &str, metadata: &Metadata) {
         if *metadata != Metadata::default()
-            && self.shared.index.set_metadata(metric, &metadata.bounded())
+            && self.shared().index.set_metadata(metric, &metadata.bounded())
         {
-            self.shared.note_changed_metric(metric);
+            self.shared().note_changed_metric(metric);
         }
     }
 
@@ -202,7 +205,7 @@ impl Writer {
     ) -> Result<DistributionHandle, Refusal> {
         let metadata = Metadata { kind: MetricKind::Distribution, ..metadata.clone() };
         let series = self.series_named(name, labels, &metadata)?;
-        Ok(self.shared.new_recorders.add(series))
+        Ok(self.shared().new_recorders.add(series))
     }
 
     /// Joins series into the shape of a scrape: one timestamp, one value each, in this order.
@@ -224,10 +227,10 @@ impl Writer {
                 kept.iter().filter_map(|&i| handles.get(i)).map(SeriesHandle::id).collect()
             }
         };
-        let engine = handles.iter().all(|handle| handle.engine == self.shared.token);
+        let engine = handles.iter().all(|handle| handle.engine == self.shared().token);
         ScrapeHandle(Arc::new(Scrape {
-            engine: engine.then_some(self.shared.token),
-            group: self.shared.groups.of(ids),
+            engine: engine.then_some(self.shared().token),
+            group: self.shared().groups.of(ids),
             sampled: handles.iter().any(|handle| handle.sampler.is_some()),
             overflows: handles.iter().filter(|handle| handle.overflow).count() as u64,
             handles: handles.into(),
@@ -251,9 +254,9 @@ impl Writer {
         check_lengths(timestamps.len(), values.len())?;
         self.check_engine(Some(series.engine))?;
         let offered = values.len() as u64;
-        self.check_writable(offered)?;
-        let now = self.now();
-        let window = self.shared.gate.window(now);
+        self.dispatch.check_writable(offered)?;
+        let now = self.dispatch.now();
+        let window = self.shared().gate.window(now);
         if !window.takes_all(&timestamps) || series.sampler.is_some() {
             (timestamps, values) = self.filter_column(series, window, &timestamps, &values);
         }
@@ -262,7 +265,7 @@ impl Writer {
             return Ok(Receipt::ready(0, offered, Durability::Buffered));
         }
         if series.overflow {
-            self.shared.gate.refusals.count(Reason::SeriesLimit, taken);
+            self.shared().gate.refusals.count(Reason::SeriesLimit, taken);
         }
         self.send(Rows::Column { series: series.id, timestamps, values }, taken, offered)
     }
@@ -274,7 +277,7 @@ impl Writer {
         timestamps: &[i64],
         values: &[f64],
     ) -> (Vec<i64>, Vec<f64>) {
-        let refusals = &self.shared.gate.refusals;
+        let refusals = &self.shared().gate.refusals;
         let passes = |timestamp: i64| {
             if let Err(reason) = window.check(timestamp) {
                 refusals.count(reason, 1);
@@ -302,25 +305,25 @@ impl Writer {
     ) -> Result<Receipt> {
         self.check_engine(Some(series.engine))?;
         if distribution.is_empty() {
-            return Ok(Receipt::ready(0, 0, self.durability));
+            return Ok(self.dispatch.none_taken(0));
         }
-        self.check_writable(1)?;
-        let now = self.now();
-        let window = self.shared.gate.window(now);
+        self.dispatch.check_writable(1)?;
+        let now = self.dispatch.now();
+        let window = self.shared().gate.window(now);
         let sampled = || series.sampler.as_ref().is_none_or(|s| s.passes(timestamp.0));
         let checked = window.check(timestamp.0).and_then(|()| match sampled() {
             true => Ok(()),
             false => Err(Reason::Sampled),
         });
         if let Err(reason) = checked {
-            self.shared.gate.refusals.count(reason, 1);
+            self.shared().gate.refusals.count(reason, 1);
             return Ok(Receipt::ready(0, 1, Durability::Buffered));
         }
         if !self.take_tokens(now, 1) {
             return Ok(Receipt::ready(0, 1, Durability::Buffered));
         }
         if series.overflow {
-            self.shared.gate.refusals.count(Reason::SeriesLimit, 1);
+            self.shared().gate.refusals.count(Reason::SeriesLimit, 1);
         }
         let distribution = Arc::new(distribution);
         let rows = Rows::Distribution { series: series.id, timestamp: timestamp.0, distribution };
@@ -341,10 +344,10 @@ impl Writer {
         check_lengths(scrape.handles.len(), values.len())?;
         self.check_engine(scrape.engine)?;
         let offered = values.len() as u64;
-        self.check_writable(offered)?;
-        let now = self.now();
-        if let Err(reason) = self.shared.gate.window(now).check(timestamp.0) {
-            self.shared.gate.refusals.count(reason, offered);
+        self.dispatch.check_writable(offered)?;
+        let now = self.dispatch.now();
+        if let Err(reason) = self.shared().gate.window(now).check(timestamp.0) {
+            self.shared().gate.refusals.count(reason, offered);
             return Ok(Receipt::ready(0, offered, Durability::Buffered));
         }
         let mut target = Arc::clone(&scrape.group);
@@ -358,7 +361,7 @@ impl Writer {
             return Ok(Receipt::ready(0, offered, Durability::Buffered));
         }
         if scrape.overflows > 0 {
-            self.shared.gate.refusals.count(Reason::SeriesLimit, scrape.overflows);
+            self.shared().gate.refusals.count(Reason::SeriesLimit, scrape.overflows);
         }
         self.send(Rows::Scrape { group: target, timestamp: timestamp.0, values }, taken, offered)
     }
@@ -383,34 +386,21 @@ impl Writer {
             })
             .collect();
         let sampled = (total - kept.len()) as u64;
-        self.shared.gate.refusals.count(Reason::Sampled, sampled);
+        self.shared().gate.refusals.count(Reason::Sampled, sampled);
         let kept_values = kept.iter().filter_map(|&i| values.get(i)).copied().collect();
         if sampled == 0 {
             return (Arc::clone(&scrape.group), kept_values, 0);
         }
         let ids = kept.iter().filter_map(|&i| scrape.handles.get(i)).map(SeriesHandle::id);
-        (self.shared.groups.of(ids.collect()), kept_values, sampled)
+        (self.shared().groups.of(ids.collect()), kept_values, sampled)
     }
 
     fn check_engine(&self, engine: Option<EngineToken>) -> Result<()> {
-        if engine == Some(self.shared.token) {
+        if engine == Some(self.shared().token) {
             return Ok(());
         }
         let reason = "was given by another engine, or by an earlier open of this one".to_owned();
         Err(Error::InvalidArgument { what: "series handle", reason })
-    }
-
-    /// Counts the samples that the guard of the disk or the byte budget keeps out.
-    fn check_writable(&self, offered: u64) -> Result<()> {
-        self.shared.check_writable().inspect_err(|error| {
-            if let Some(reason) = Reason::of(error) {
-                self.shared.gate.refusals.count(reason, offered);
-            }
-        })
-    }
-
-    fn now(&self) -> Option<Timestamp> {
-        self.shared.gate.reads_clock().then(|| self.shared.clock.now())
     }
 
     /// Asks the source's bucket; refused samples are counted.
@@ -418,7 +408,7 @@ impl Writer {
         let (Some(bucket), Some(now)) = (&self.bucket, now) else { return true };
         let taken = bucket.take(samples, now);
         if !taken {
-            self.shared.gate.refusals.count(Reason::RateLimited, samples);
+            self.shared().gate.refusals.count(Reason::RateLimited, samples);
         }
         taken
     }
@@ -428,26 +418,9 @@ impl Writer {
     /// a column.
     fn send(&self, rows: Rows, taken: u64, offered: u64) -> Result<Receipt> {
         if rows.samples() == 0 {
-            return Ok(Receipt::ready(0, offered, self.durability));
+            return Ok(self.dispatch.none_taken(offered));
         }
-        let (receipt, slot) = if self.durability == Durability::Buffered {
-            (None, None)
-        } else {
-            let (promise, slot) = Promise::new();
-            (Some((self.durability, promise)), Some(slot))
-        };
-        match self.outlet.send(Batch { rows, receipt }, self.when_full) {
-            Ok(Sent::Yes) => Ok(match slot {
-                None => Receipt::ready(taken, offered - taken, Durability::Buffered),
-                Some(slot) => Receipt::pending(taken, offered - taken, slot),
-            }),
-            Ok(Sent::Dropped) => {
-                self.shared.gate.refusals.count(Reason::ChannelFull, taken);
-                Ok(Receipt::ready(0, offered, Durability::Buffered))
-            }
-            // Where the ingest thread ended by a failure, that says more than "closed".
-            Err(error) => Err(self.shared.health.check_writable().err().unwrap_or(error)),
-        }
+        self.dispatch.send(rows, taken, offered)
     }
 }
 

@@ -52,31 +52,32 @@ pub(super) fn bounds(engine: &Engine, within: TimeRange) -> Result<Option<TimeRa
     }))
 }
 
-/// Folds all queries of the grid's range. Rows are decoded in parallel and taken in one group at a time:
-/// a sheet a thread would take more memory than it saves time.
+/// Folds all queries of the grid's range.
 pub(super) fn queries(engine: &Engine, grid: &Grid) -> Result<QuerySheet> {
-    let sheet = Mutex::new(QuerySheet::new(grid));
     let request = request(QUERIES, grid.range, &sheet::QUERY_COLUMNS);
-    engine.fold_events(
-        &request,
-        || (),
-        |(), rows| {
-            sheet.lock().unwrap_or_else(PoisonError::into_inner).add(grid, rows);
-            Ok(())
-        },
-    )?;
-    Ok(sheet.into_inner().unwrap_or_else(PoisonError::into_inner))
+    folded(engine, &request, QuerySheet::new(grid), |sheet, rows| sheet.add(grid, rows))
 }
 
 /// Folds all calls to sources of the grid's range.
 pub(super) fn calls(engine: &Engine, grid: &Grid) -> Result<CallSheet> {
-    let sheet = Mutex::new(CallSheet::default());
     let request = request(SOURCE_CALLS, grid.range, &sheet::CALL_COLUMNS);
+    folded(engine, &request, CallSheet::default(), |sheet, rows| sheet.add(grid, rows))
+}
+
+/// Rows are decoded in parallel and taken in one group at a time: a sheet a thread would take more
+/// memory than it saves time.
+fn folded<S: Send>(
+    engine: &Engine,
+    request: &EventRequest,
+    sheet: S,
+    add: impl Fn(&mut S, &EventRows) + Sync + Send,
+) -> Result<S> {
+    let sheet = Mutex::new(sheet);
     engine.fold_events(
-        &request,
+        request,
         || (),
         |(), rows| {
-            sheet.lock().unwrap_or_else(PoisonError::into_inner).add(grid, rows);
+            add(&mut sheet.lock().unwrap_or_else(PoisonError::into_inner), rows);
             Ok(())
         },
     )?;

@@ -15,7 +15,7 @@
 //! Symbols 0 to 3 are the numbers themselves; 4 (*e* - 1) + *m* stands for numbers from
 //! (4 + *m*) 2^(*e* - 2) on, which have *e* - 2 bits of rest.
 
-use crate::codec::bytes::{Reader, write_varint};
+use crate::codec::bytes::{Reader, write_bits, write_varint};
 use crate::codec::compression::{Effort, compress, decompress};
 use crate::error::DecodeError;
 
@@ -75,20 +75,7 @@ pub(super) fn encode(numbers: &[u64], out: &mut Vec<u8>) {
         out.extend_from_slice(&symbols);
     }
     let mut bits = Vec::new();
-    let (mut pending, mut held) = (0_u128, 0);
-    for &number in numbers {
-        let (_, rest) = split(number);
-        pending |= u128::from(number & ((1 << rest) - 1)) << held;
-        held += rest;
-        while held >= 8 {
-            bits.push(pending as u8);
-            pending >>= 8;
-            held -= 8;
-        }
-    }
-    if held > 0 {
-        bits.push(pending as u8);
-    }
+    write_bits(&mut bits, numbers.iter().map(|&number| (number, split(number).1)));
     write_varint(out, bits.len() as u64);
     out.append(&mut bits);
 }

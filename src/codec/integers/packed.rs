@@ -8,7 +8,7 @@
 //! width u8 (0-56, 64) · patches varint · patches x (gap varint, high bits varint) · bits
 //! ```
 
-use crate::codec::bytes::{Reader, write_varint};
+use crate::codec::bytes::{Reader, write_bits, write_varint};
 use crate::error::DecodeError;
 
 const BLOCK_VALUES: usize = 1024;
@@ -85,23 +85,7 @@ fn encode_block(block: &[u64], width: usize, out: &mut Vec<u8>) {
             next = position + 1;
         }
     }
-    if width == 0 {
-        return;
-    }
-    let mask = u64::MAX >> (64 - width);
-    let (mut pending, mut bits) = (0_u128, 0);
-    for &value in block {
-        pending |= u128::from(value & mask) << bits;
-        bits += width;
-        while bits >= 8 {
-            out.push(pending as u8);
-            pending >>= 8;
-            bits -= 8;
-        }
-    }
-    if bits > 0 {
-        out.push(pending as u8);
-    }
+    write_bits(out, block.iter().map(|&value| (value, width as u32)));
 }
 
 /// Fills `out` with as many residuals.

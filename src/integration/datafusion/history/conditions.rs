@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::DataType;
-use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
+use datafusion::logical_expr::{BinaryExpr, Expr, Operator, TableProviderFilterPushDown};
 use datafusion::scalar::ScalarValue;
 
 use crate::integration::arrow::TIME;
@@ -72,6 +72,18 @@ pub(super) fn understand(
         }
         _ => None,
     }
+}
+
+/// For each filter whether a scan takes it over, which is exactly or not at all.
+pub(super) fn pushdown(
+    filters: &[&Expr],
+    understands: impl Fn(&Expr) -> bool,
+) -> Vec<TableProviderFilterPushDown> {
+    let answer = |filter: &&Expr| match understands(filter) {
+        true => TableProviderFilterPushDown::Exact,
+        false => TableProviderFilterPushDown::Unsupported,
+    };
+    filters.iter().map(answer).collect()
 }
 
 fn negated_list(expr: &Expr) -> Option<()> {

@@ -15,7 +15,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::scalar::ScalarValue;
 
 use super::columns::{Dictionaries, UTC, event_field, time_field, times};
-use super::conditions::{Condition, both, understand};
+use super::conditions::{Condition, both, pushdown, understand};
 use super::scan::{HistoryExec, Reader, Reading, cut};
 use super::{HistoryOptions, external};
 use crate::engine::Engine;
@@ -114,11 +114,7 @@ impl TableProvider for EventTable {
         &self,
         filters: &[&Expr],
     ) -> Result<Vec<TableProviderFilterPushDown>> {
-        let answer = |filter: &&Expr| match self.understand(filter) {
-            Some(_) => TableProviderFilterPushDown::Exact,
-            None => TableProviderFilterPushDown::Unsupported,
-        };
-        Ok(filters.iter().map(answer).collect())
+        Ok(pushdown(filters, |filter| self.understand(filter).is_some()))
     }
 }
 

@@ -18,7 +18,7 @@ use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 
 use super::columns::{text_field, time_field, times};
-use super::conditions::{Condition, both, understand};
+use super::conditions::{Condition, both, pushdown, understand};
 use super::scan::{HistoryExec, Reader, Reading, cut};
 use super::{HistoryOptions, external};
 use crate::engine::Engine;
@@ -151,11 +151,7 @@ impl TableProvider for MetricTable {
         &self,
         filters: &[&Expr],
     ) -> Result<Vec<TableProviderFilterPushDown>> {
-        let answer = |filter: &&Expr| match self.understand(filter) {
-            Some(_) => TableProviderFilterPushDown::Exact,
-            None => TableProviderFilterPushDown::Unsupported,
-        };
-        Ok(filters.iter().map(answer).collect())
+        Ok(pushdown(filters, |filter| self.understand(filter).is_some()))
     }
 }
 
