@@ -16,7 +16,6 @@ use super::options::MonitorOptions;
 use super::outcome::{ERROR_CLASSES_MAX, Ended, OutcomeKind};
 use super::query::Live;
 use super::running::RunningTable;
-use crate::model::{Metadata, Series};
 use crate::time::Timestamp;
 
 /// A query that ended.
@@ -55,10 +54,8 @@ impl Core {
         first_id: u64,
     ) -> (Self, Receiver<Finished>) {
         let (queue, finished) = bounded(options.queue_max);
-        let counter = |name: &str, label: Option<(&str, &str)>, help: &str| {
-            let metadata = Metadata { help: help.to_owned(), ..Metadata::default() };
-            let series = Series::new(name, label).ok();
-            series.and_then(|s| instruments.counter(&s, &metadata, now)).unwrap_or_default()
+        let counter = |name: &str, labels: &[(&str, &str)], help| {
+            instruments.own_counter(name, labels, ("", help), 1.0, now)
         };
         let ended = "Queries that ended, by outcome: exact, also where records were dropped.";
         let dropped = "Finished queries whose record found the queue full; in no distribution.";
@@ -66,12 +63,12 @@ impl Core {
         let core = Self {
             directory: Directory::new(options.sources_max),
             running: RunningTable::new(options.running_max),
-            started: counter("queries_started_total", None, "Queries begun."),
+            started: counter("queries_started_total", &[], "Queries begun."),
             ended: OutcomeKind::ALL
-                .map(|kind| counter("queries_total", Some(("outcome", kind.name())), ended)),
+                .map(|kind| counter("queries_total", &[("outcome", kind.name())], ended)),
             errors: array::from_fn(|_| AtomicU64::new(0)),
-            dropped: counter("monitor_records_dropped_total", None, dropped),
-            unlisted: counter("monitor_queries_unlisted_total", None, unlisted),
+            dropped: counter("monitor_records_dropped_total", &[], dropped),
+            unlisted: counter("monitor_queries_unlisted_total", &[], unlisted),
             closed: AtomicBool::new(false),
             queue,
             next_id: AtomicU64::new(first_id),

@@ -16,7 +16,6 @@ use super::outcome::{Ended, OutcomeKind};
 use super::totals::Totals;
 use crate::engine::Engine;
 use crate::error::Result;
-use crate::model::{Metadata, Series};
 
 /// Between two looks at the queue.
 const LOOK: Duration = Duration::from_millis(20);
@@ -49,10 +48,8 @@ pub(super) struct Drain {
 
 impl Drain {
     pub(super) fn gauge(engine: &Engine, instruments: &Instruments) -> Gauge {
-        let help = "Queries under way, as far as there is room to list them.".to_owned();
-        let metadata = Metadata { help, ..Metadata::default() };
-        let series = Series::new("queries_running", []).ok();
-        series.and_then(|s| instruments.gauge(&s, &metadata, engine.now())).unwrap_or_default()
+        let about = ("", "Queries under way, as far as there is room to list them.");
+        instruments.own_gauge("queries_running", &[], about, engine.now())
     }
 
     /// Until it is told to close, or nobody is left who could tell it.

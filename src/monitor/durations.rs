@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use super::instrument::{About, metadata};
 use crate::aggregate::Distribution;
 use crate::engine::{SeriesHandle, Writer};
 use crate::model::{Metadata, MetricKind, Series};
@@ -51,13 +52,13 @@ impl Durations {
         self.sets.len() < self.max || self.sets.contains_key(series)
     }
 
-    /// Adds an observation.
-    pub(super) fn record(&mut self, series: &Series, metadata: &Metadata, value: f64) {
+    /// Adds an observation of a metric that tells this.
+    pub(super) fn record(&mut self, series: &Series, about: About, value: f64) {
         if let Some(observed) = self.sets.get_mut(series) {
             observed.span.record(value);
             return;
         }
-        let metadata = Metadata { kind: MetricKind::Distribution, ..metadata.clone() };
+        let metadata = Metadata { kind: MetricKind::Distribution, ..metadata(about) };
         let Ok(handle) = self.writer.series(series, &metadata) else {
             self.refused += 1;
             return;

@@ -19,6 +19,14 @@ use crate::time::Timestamp;
 /// nothing.
 pub type Histogram = DistributionHandle;
 
+/// What a metric of the monitor's own tells: its unit and its help.
+pub(super) type About = (&'static str, &'static str);
+
+/// As the engine keeps it; the kind is said by who makes the instrument.
+pub(super) fn metadata((unit, help): About) -> Metadata {
+    Metadata { unit: unit.to_owned(), help: help.to_owned(), ..Metadata::default() }
+}
+
 /// A cell on a cache line of its own, so that threads that move different ones do not meet.
 #[derive(Debug, Default)]
 #[repr(align(64))]
@@ -181,6 +189,34 @@ impl Instruments {
             Some(Instrument::Histogram(histogram)) => Some(histogram),
             _ => self.refuse(),
         }
+    }
+
+    /// A counter of the monitor's own, written as its count times `scale`; one that nobody writes
+    /// where there is none to be had.
+    pub(super) fn own_counter(
+        &self,
+        name: &str,
+        labels: &[(&str, &str)],
+        about: About,
+        scale: f64,
+        now: Timestamp,
+    ) -> Counter {
+        let series = Series::new(name, labels.iter().copied()).ok();
+        let counter = series.and_then(|s| self.scaled_counter(&s, &metadata(about), scale, now));
+        counter.unwrap_or_default()
+    }
+
+    /// A gauge of the monitor's own; as [`own_counter`](Self::own_counter).
+    pub(super) fn own_gauge(
+        &self,
+        name: &str,
+        labels: &[(&str, &str)],
+        about: About,
+        now: Timestamp,
+    ) -> Gauge {
+        let series = Series::new(name, labels.iter().copied()).ok();
+        let gauge = series.and_then(|s| self.gauge(&s, &metadata(about), now));
+        gauge.unwrap_or_default()
     }
 
     fn refuse<I>(&self) -> Option<I> {

@@ -10,10 +10,10 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::instrument::{Counter, Gauge, Histogram, Instruments};
+use super::instrument::{About, Counter, Gauge, Histogram, Instruments, metadata};
 use super::outcome::{Classes, ERROR_CLASSES_MAX, Ended, OutcomeKind};
 use crate::aggregate::Distribution;
-use crate::model::{Metadata, Series};
+use crate::model::Series;
 use crate::time::Timestamp;
 
 /// How far back "recent" reaches: half of this at least, and all of it just before a half is let go.
@@ -193,14 +193,6 @@ pub(super) struct SourceState {
     recent: Mutex<Recent>,
 }
 
-const fn described(unit: &'static str, help: &'static str) -> (&'static str, &'static str) {
-    (unit, help)
-}
-
-fn metadata((unit, help): (&str, &str)) -> Metadata {
-    Metadata { unit: unit.to_owned(), help: help.to_owned(), ..Metadata::default() }
-}
-
 impl SourceState {
     pub(super) fn new(
         name: Arc<str>,
@@ -208,57 +200,45 @@ impl SourceState {
         instruments: &Instruments,
         now: Timestamp,
     ) -> Self {
-        let series = |metric: &str, label: Option<(&str, &str)>| {
-            Series::new(metric, std::iter::once(("source", &*name)).chain(label)).ok()
+        let labels = |label: Option<(&'static str, &'static str)>| {
+            std::iter::once(("source", &*name)).chain(label).collect::<Vec<_>>()
         };
-        let counter = |metric: &str, label, about| {
-            let series = series(metric, label);
-            let counter = series.and_then(|s| instruments.counter(&s, &metadata(about), now));
-            counter.unwrap_or_default()
+        let counter = |metric: &str, label, about: About| {
+            instruments.own_counter(metric, &labels(label), about, 1.0, now)
         };
-        let gauge = |metric: &str, label, about| {
-            let series = series(metric, label);
-            let gauge = series.and_then(|s| instruments.gauge(&s, &metadata(about), now));
-            gauge.unwrap_or_default()
+        let gauge = |metric: &str, label, about: About| {
+            instruments.own_gauge(metric, &labels(label), about, now)
         };
         let histogram = |metric: &str, label, help| {
-            let series = series(metric, label)?;
-            instruments.histogram(&series, &metadata(described("seconds", help)), now)
+            let series = Series::new(metric, labels(label)).ok()?;
+            instruments.histogram(&series, &metadata(("seconds", help)), now)
         };
         let outcome = |kind: OutcomeKind| Some(("outcome", kind.name()));
         let state = |state| Some(("state", state));
-        let ended = described("", "Calls to the source that ended, by outcome.");
-        let connections = described("", "Connections to the source, by state.");
+        let ended = ("", "Calls to the source that ended, by outcome.");
+        let connections = ("", "Connections to the source, by state.");
         let response =
             "Lengths of calls to the source; outcome error: of all that did not end well.";
         Self {
             number,
-            calls: counter("source_calls_started_total", None, described("", "Calls begun.")),
+            calls: counter("source_calls_started_total", None, ("", "Calls begun.")),
             ended: OutcomeKind::ALL.map(|kind| counter("source_calls_total", outcome(kind), ended)),
             errors: array::from_fn(|_| AtomicU64::new(0)),
-            requests: counter("source_requests_total", None, described("", "Requests made.")),
-            rows: counter("source_rows_total", None, described("", "Rows from the source.")),
-            bytes: counter("source_bytes_total", None, described("bytes", "Bytes from it.")),
-            retries: counter("source_retries_total", None, described("", "Requests repeated.")),
-            cache_hits: counter(
-                "source_cache_hits_total",
-                None,
-                described("", "Answered by a cache."),
-            ),
-            cache_misses: counter(
-                "source_cache_misses_total",
-                None,
-                described("", "Not in the cache."),
-            ),
+            requests: counter("source_requests_total", None, ("", "Requests made.")),
+            rows: counter("source_rows_total", None, ("", "Rows from the source.")),
+            bytes: counter("source_bytes_total", None, ("bytes", "Bytes from it.")),
+            retries: counter("source_retries_total", None, ("", "Requests repeated.")),
+            cache_hits: counter("source_cache_hits_total", None, ("", "Answered by a cache.")),
+            cache_misses: counter("source_cache_misses_total", None, ("", "Not in the cache.")),
             connections_failed: counter(
                 "source_connections_failed_total",
                 None,
-                described("", "Connections that could not be had."),
+                ("", "Connections that could not be had."),
             ),
             connections_open: gauge("source_connections", state("open"), connections),
             connections_waiting: gauge("source_connections", state("waiting"), connections),
-            under_way: gauge("source_calls_running", None, described("", "Calls under way.")),
-            health: gauge("source_health", None, described("", "1 up, 0.5 degraded, 0 down.")),
+            under_way: gauge("source_calls_running", None, ("", "Calls under way.")),
+            health: gauge("source_health", None, ("", "1 up, 0.5 degraded, 0 down.")),
             response: histogram("source_response_seconds", outcome(OutcomeKind::Ok), response),
             response_failed: histogram(
                 "source_response_seconds",

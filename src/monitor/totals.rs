@@ -13,9 +13,10 @@ use super::instrument::{Counter, Instruments};
 use super::label::LabelValues;
 use super::options::MonitorOptions;
 use super::outcome::OTHER;
+use super::phase::Phase;
 use super::query::{QueryMetrics, SourceUse};
 use crate::engine::Engine;
-use crate::model::{Metadata, Series};
+use crate::model::Series;
 use crate::options::WhenFull;
 use crate::time::Timestamp;
 
@@ -67,6 +68,9 @@ const SHARE: [Described; 3] = [
 pub(super) struct Totals {
     instruments: Arc<Instruments>,
     durations: Durations,
+    /// The series of each phase, and that of the memory: named once, not for each query.
+    phases: [Option<Series>; Phase::ALL.len()],
+    memory: Option<Series>,
     tenants: LabelValues,
     fingerprints: LabelValues,
     source_sets: LabelValues,
@@ -90,6 +94,9 @@ impl Totals {
         Self {
             instruments: Arc::clone(instruments),
             durations: Durations::new(writer, interval, options.series_max, now),
+            phases: Phase::ALL
+                .map(|phase| Series::new("query_phase_seconds", [("phase", phase.name())]).ok()),
+            memory: Series::new("query_memory_peak_bytes", []).ok(),
             tenants: LabelValues::new(options.tenants_max),
             fingerprints: LabelValues::new(options.fingerprints_max),
             source_sets: LabelValues::new(options.sources_max * SOURCE_SETS_FACTOR),
@@ -116,11 +123,8 @@ impl Totals {
         let (label, new) = self.fingerprints.admit(&fingerprint.name());
         if new {
             let labels = [("fingerprint", &*label), ("text", fingerprint.text())];
-            let help = "1 for each fingerprint, with its text.".to_owned();
-            let metadata = Metadata { help, ..Metadata::default() };
-            let series = Series::new("fingerprint_info", labels).ok();
-            let gauge = series.and_then(|s| self.instruments.gauge(&s, &metadata, self.now));
-            gauge.unwrap_or_default().set(1.0);
+            let about = ("", "1 for each fingerprint, with its text.");
+            self.instruments.own_gauge("fingerprint_info", &labels, about, self.now).set(1.0);
         }
         label
     }
@@ -129,7 +133,6 @@ impl Totals {
         let names: Vec<&str> = query.sources.iter().map(|used| &*used.source).collect();
         let (sources, _) = self.source_sets.admit(&names.join(","));
         let outcome = query.outcome.kind().name();
-        let metadata = described("seconds", "Lengths of queries; source: those touched, by name.");
         let of = |source, tenant, fingerprint| {
             let labels = [
                 ("source", source),
@@ -146,19 +149,18 @@ impl Totals {
             .or_else(|| of(&sources, tenant, OTHER).filter(fits))
             .or_else(|| of(OTHER, OTHER, OTHER));
         if let Some(series) = series {
-            self.durations.record(&series, &metadata, query.duration.as_secs_f64());
+            let about = ("seconds", "Lengths of queries; source: those touched, by name.");
+            self.durations.record(&series, about, query.duration.as_secs_f64());
         }
-        let metadata = described("seconds", "Lengths of the phases of queries.");
-        for (phase, length) in query.phases.iter().filter(|(_, length)| !length.is_zero()) {
-            if let Ok(series) = Series::new("query_phase_seconds", [("phase", phase.name())]) {
-                self.durations.record(&series, &metadata, length.as_secs_f64());
+        for ((_, length), series) in query.phases.iter().zip(&self.phases) {
+            if let Some(series) = series.as_ref().filter(|_| !length.is_zero()) {
+                let about = ("seconds", "Lengths of the phases of queries.");
+                self.durations.record(series, about, length.as_secs_f64());
             }
         }
-        if query.memory_peak_bytes > 0 {
-            let metadata = described("bytes", "The most memory that each query held.");
-            if let Ok(series) = Series::new("query_memory_peak_bytes", []) {
-                self.durations.record(&series, &metadata, query.memory_peak_bytes as f64);
-            }
+        if let Some(series) = self.memory.as_ref().filter(|_| query.memory_peak_bytes > 0) {
+            let about = ("bytes", "The most memory that each query held.");
+            self.durations.record(series, about, query.memory_peak_bytes as f64);
         }
     }
 
@@ -209,10 +211,7 @@ impl Totals {
     /// Sets the counters of what is known elsewhere: errors by class, and overflows of caps.
     pub(super) fn set_counters(&self, core: &Core, now: Timestamp) {
         let raise = |name: &str, labels: &[(&str, &str)], help: &'static str, to: u64| {
-            let series = Series::new(name, labels.iter().copied()).ok();
-            let metadata = described("", help);
-            let counter = series.and_then(|s| self.instruments.counter(&s, &metadata, now));
-            counter.unwrap_or_default().raise_to(to);
+            self.instruments.own_counter(name, labels, ("", help), 1.0, now).raise_to(to);
         };
         for (class, count) in core.errors() {
             let class = core.directory.classes.name(class);
@@ -239,20 +238,13 @@ impl Totals {
     }
 }
 
-fn described(unit: &str, help: &str) -> Metadata {
-    Metadata { unit: unit.to_owned(), help: help.to_owned(), ..Metadata::default() }
-}
-
 fn counter(
     instruments: &Instruments,
     (name, unit, scale, help): Described,
     labels: &[(&str, &str)],
     now: Timestamp,
 ) -> Counter {
-    let series = Series::new(name, labels.iter().copied()).ok();
-    let metadata = described(unit, help);
-    let counter = series.and_then(|s| instruments.scaled_counter(&s, &metadata, scale, now));
-    counter.unwrap_or_default()
+    instruments.own_counter(name, labels, (unit, help), scale, now)
 }
 
 fn nanos(time: std::time::Duration) -> u64 {
