@@ -1,5 +1,6 @@
 //! Conditions on columns, resolved: told from bounds where they tell, from rows where not.
 
+use std::borrow::Borrow;
 use std::sync::Arc;
 
 use super::request::EventTest;
@@ -17,34 +18,22 @@ pub(super) enum Test {
     NotInteger(i64),
     /// Ascending.
     OneOfIntegers(Vec<i64>),
-    Float(FloatTest),
+    Float(Comparison<f64>),
     /// Whether false passes, and true.
     Booleans(bool, bool),
-    Text(TextTest),
+    Text(Comparison<Arc<str>>),
 }
 
-/// A comparison of floats, as IEEE 754 has it.
+/// A comparison: of floats as IEEE 754 has it, of texts by their bytes.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum FloatTest {
-    Equal(f64),
-    NotEqual(f64),
-    Less(f64),
-    LessOrEqual(f64),
-    Greater(f64),
-    GreaterOrEqual(f64),
-    OneOf(Vec<f64>),
-}
-
-/// A comparison of texts by their bytes.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum TextTest {
-    Equal(Arc<str>),
-    NotEqual(Arc<str>),
-    Less(Arc<str>),
-    LessOrEqual(Arc<str>),
-    Greater(Arc<str>),
-    GreaterOrEqual(Arc<str>),
-    OneOf(Vec<Arc<str>>),
+pub(super) enum Comparison<T> {
+    Equal(T),
+    NotEqual(T),
+    Less(T),
+    LessOrEqual(T),
+    Greater(T),
+    GreaterOrEqual(T),
+    OneOf(Vec<T>),
 }
 
 /// What bounds tell of a group.
@@ -91,28 +80,17 @@ impl Test {
     /// Which texts of a dictionary pass; `None` where that is not the question.
     pub(super) fn passing(&self, dictionary: &[Arc<str>]) -> Option<Bitmap> {
         let Self::Text(test) = self else { return None };
-        Some(dictionary.iter().map(|text| test.passes(text)).collect())
+        Some(dictionary.iter().map(|text| test.passes(&**text)).collect())
     }
 
     /// What the bounds of a group tell; `passing` are the texts that pass.
     pub(super) fn verdict(&self, bounds: &GroupBounds, passing: Option<&Bitmap>) -> Verdict {
         let (no_nulls, all_nulls) = (bounds.nulls == 0, bounds.nulls == bounds.rows);
         if let Self::Presence(wanted) = self {
+            let certain = |passes: bool| if passes { Verdict::All } else { Verdict::None };
             return match (no_nulls, all_nulls) {
-                (true, _) => {
-                    if *wanted {
-                        Verdict::All
-                    } else {
-                        Verdict::None
-                    }
-                }
-                (_, true) => {
-                    if *wanted {
-                        Verdict::None
-                    } else {
-                        Verdict::All
-                    }
-                }
+                (true, _) => certain(*wanted),
+                (_, true) => certain(!*wanted),
                 _ => Verdict::Some,
             };
         }
@@ -167,7 +145,7 @@ impl Test {
                 retain(rows, values, |value| wanted.binary_search(&value).is_ok());
             }
             (Self::Float(test), EventVector::Float(values)) => {
-                retain(rows, values, |value| test.passes(value));
+                retain(rows, values, |value| test.passes(&value));
             }
             (Self::Booleans(no, yes), EventVector::Boolean(bits)) => {
                 rows.retain(|&row| if bits.get(row as usize) { *yes } else { *no });
@@ -223,16 +201,7 @@ fn floats(test: &EventTest, wanted: &[EventValue]) -> Option<Test> {
             _ => None,
         })
         .collect::<Option<Vec<f64>>>()?;
-    let one = all.first().copied();
-    Some(Test::Float(match test {
-        EventTest::Equal(_) => FloatTest::Equal(one?),
-        EventTest::NotEqual(_) => FloatTest::NotEqual(one?),
-        EventTest::Less(_) => FloatTest::Less(one?),
-        EventTest::LessOrEqual(_) => FloatTest::LessOrEqual(one?),
-        EventTest::Greater(_) => FloatTest::Greater(one?),
-        EventTest::GreaterOrEqual(_) => FloatTest::GreaterOrEqual(one?),
-        _ => FloatTest::OneOf(all),
-    }))
+    Comparison::of(test, all).map(Test::Float)
 }
 
 fn booleans(test: &EventTest, wanted: &[EventValue]) -> Option<Test> {
@@ -240,19 +209,8 @@ fn booleans(test: &EventTest, wanted: &[EventValue]) -> Option<Test> {
         .iter()
         .map(|value| if let EventValue::Boolean(value) = value { Some(*value) } else { None })
         .collect::<Option<Vec<bool>>>()?;
-    let one = all.first().copied();
-    let passes = |value: bool| {
-        Some(match test {
-            EventTest::Equal(_) => value == one?,
-            EventTest::NotEqual(_) => value != one?,
-            EventTest::Less(_) => !value & one?,
-            EventTest::LessOrEqual(_) => value <= one?,
-            EventTest::Greater(_) => value & !one?,
-            EventTest::GreaterOrEqual(_) => value >= one?,
-            _ => all.contains(&value),
-        })
-    };
-    Some(Test::Booleans(passes(false)?, passes(true)?))
+    let test = Comparison::of(test, all)?;
+    Some(Test::Booleans(test.passes(&false), test.passes(&true)))
 }
 
 fn texts(test: &EventTest, wanted: &[EventValue]) -> Option<Test> {
@@ -260,36 +218,49 @@ fn texts(test: &EventTest, wanted: &[EventValue]) -> Option<Test> {
         .iter()
         .map(|value| if let EventValue::Text(text) = value { Some(Arc::clone(text)) } else { None })
         .collect::<Option<Vec<Arc<str>>>>()?;
-    let one = all.first().cloned();
-    Some(Test::Text(match test {
-        EventTest::Equal(_) => TextTest::Equal(one?),
-        EventTest::NotEqual(_) => TextTest::NotEqual(one?),
-        EventTest::Less(_) => TextTest::Less(one?),
-        EventTest::LessOrEqual(_) => TextTest::LessOrEqual(one?),
-        EventTest::Greater(_) => TextTest::Greater(one?),
-        EventTest::GreaterOrEqual(_) => TextTest::GreaterOrEqual(one?),
-        _ => TextTest::OneOf(all),
-    }))
+    Comparison::of(test, all).map(Test::Text)
 }
 
-impl FloatTest {
-    fn passes(&self, value: f64) -> bool {
-        match self {
-            Self::Equal(one) => value == *one,
-            Self::NotEqual(one) => value != *one,
-            Self::Less(one) => value < *one,
-            Self::LessOrEqual(one) => value <= *one,
-            Self::Greater(one) => value > *one,
-            Self::GreaterOrEqual(one) => value >= *one,
-            Self::OneOf(all) => all.contains(&value),
+impl<T> Comparison<T> {
+    /// With one of these, or with all where the test has a list; `None` where it compares nothing.
+    fn of(test: &EventTest, mut all: Vec<T>) -> Option<Self> {
+        if let EventTest::In(_) = test {
+            return Some(Self::OneOf(all));
         }
+        let one = all.pop()?;
+        Some(match test {
+            EventTest::Equal(_) => Self::Equal(one),
+            EventTest::NotEqual(_) => Self::NotEqual(one),
+            EventTest::Less(_) => Self::Less(one),
+            EventTest::LessOrEqual(_) => Self::LessOrEqual(one),
+            EventTest::Greater(_) => Self::Greater(one),
+            EventTest::GreaterOrEqual(_) => Self::GreaterOrEqual(one),
+            EventTest::In(_) | EventTest::IsNull | EventTest::NotNull => return None,
+        })
     }
 
+    fn passes<V: PartialOrd + ?Sized>(&self, value: &V) -> bool
+    where
+        T: Borrow<V>,
+    {
+        match self {
+            Self::Equal(one) => value == one.borrow(),
+            Self::NotEqual(one) => value != one.borrow(),
+            Self::Less(one) => value < one.borrow(),
+            Self::LessOrEqual(one) => value <= one.borrow(),
+            Self::Greater(one) => value > one.borrow(),
+            Self::GreaterOrEqual(one) => value >= one.borrow(),
+            Self::OneOf(all) => all.iter().any(|one| value == one.borrow()),
+        }
+    }
+}
+
+impl Comparison<f64> {
     /// Whether a value within the bounds may pass, and whether every one does.
     fn verdict(&self, range: Option<(f64, f64)>, nan: bool) -> (bool, bool) {
         let Some((min, max)) = range else {
             // Nothing but NaN.
-            let passes = self.passes(f64::NAN);
+            let passes = self.passes(&f64::NAN);
             return (passes, passes);
         };
         let (some, all) = match self {
@@ -302,23 +273,9 @@ impl FloatTest {
             Self::OneOf(all) => (all.iter().any(|one| min <= *one && *one <= max), false),
         };
         if nan {
-            let passes = self.passes(f64::NAN);
+            let passes = self.passes(&f64::NAN);
             return (some || passes, all && passes);
         }
         (some, all)
-    }
-}
-
-impl TextTest {
-    fn passes(&self, text: &str) -> bool {
-        match self {
-            Self::Equal(one) => *text == **one,
-            Self::NotEqual(one) => *text != **one,
-            Self::Less(one) => *text < **one,
-            Self::LessOrEqual(one) => *text <= **one,
-            Self::Greater(one) => *text > **one,
-            Self::GreaterOrEqual(one) => *text >= **one,
-            Self::OneOf(all) => all.iter().any(|one| *text == **one),
-        }
     }
 }
