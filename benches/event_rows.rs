@@ -1,12 +1,14 @@
 //! Finished queries as rows of events: `cargo bench --bench event_rows`.
 //!
-//! A day of a million queries of 400 fingerprints, 60 users and 8 tenants over 12 sources, each query
-//! one row of 21 columns and four rows of 12 columns for its source calls: times and durations at
-//! microseconds, log-normal around what the fingerprint usually takes, rows and bytes around what it
-//! usually reads, 1.5 % errors. Queries finish some out of the order of their numbers; the rows of a
-//! query's calls have the time at which it finished. Loaded through the public API into a store of
-//! default options on a simulated clock, which then does all the maintenance that is due; asked warm,
-//! in process. The answers are checked against a plain list.
+//! A day of a million queries of 400 fingerprints, 60 users and 8 tenants over 12 sources, in the
+//! monitor's own tables: one row of 29 columns, and a row of 16 columns for each of the four sources
+//! that it calls at once. Times and lengths are microseconds, log-normal around what
+//! the fingerprint usually takes, rows and bytes around what it usually reads, 1.5 % end in errors.
+//! What was waited for, and the critical path, are the monitor's attribution of the calls. Queries
+//! finish some out of the order in which they began, which is their time. Beside them the distributions of
+//! each source's response times, as the monitor writes them. Loaded through the public API into
+//! a store of default options on a simulated clock, which then does all the maintenance that is due;
+//! asked warm, in process. The answers are checked against a plain list.
 //!
 //! Printed: bytes a query, all files of the store counted, and of what they are; the rate of loading;
 //! the least time by the clock and the mean time on processors of each question.
@@ -31,11 +33,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use criterion::Criterion;
-use icecore::engine::Environment;
+use icecore::aggregate::Distribution;
+use icecore::engine::{Environment, SeriesHandle, Writer};
 use icecore::fs::RealFs;
-use icecore::model::{EventColumn, EventKind, EventRows, EventSchema, EventValue, EventVector};
+use icecore::model::{
+    EventRows, EventSchema, EventValue, EventVector, Metadata, MetricKind, Selector,
+};
+use icecore::monitor::attribution::{Call, SourceTime, attribute};
+use icecore::monitor::{FederationMonitor, MonitorOptions, QUERIES, SOURCE_CALLS};
 use icecore::options::{Durability, GateOptions, Maintenance};
-use icecore::query::{EventOrder, EventPredicate, EventRequest, EventTest};
+use icecore::query::{
+    Answer, EventOrder, EventPredicate, EventRequest, EventTest, Function, Grouping, Request,
+};
 use icecore::{Engine, EventWriter, Options, SimulatedClock, TimeRange, Timestamp};
 
 const MICROSECOND: i64 = 1000;
@@ -45,6 +54,10 @@ const START: i64 = 20_000 * DAY;
 const FINGERPRINTS: usize = 400;
 const SOURCES: usize = 12;
 const CALLS: usize = 4;
+/// How often distributions are written.
+const SPAN: i64 = 10_000_000_000;
+const MINUTES_5: i64 = 300_000_000_000;
+const RESPONSES: &str = "source_response_seconds";
 
 /// A small generator (PCG's multiplier): the same queries in every run.
 struct Dice(u64);
@@ -77,6 +90,7 @@ impl Dice {
 
 /// What queries of one text usually do.
 struct Fingerprint {
+    name: Arc<str>,
     text: Arc<str>,
     sources: [usize; CALLS],
     /// Rows that a call reads, and bytes of each.
@@ -87,86 +101,63 @@ struct Fingerprint {
 }
 
 fn fingerprints(dice: &mut Dice) -> Vec<Fingerprint> {
-    let one = |dice: &mut Dice| Fingerprint {
-        text: format!("{:08x}{:08x}", dice.next(), dice.next()).into(),
-        sources: std::array::from_fn(|_| dice.rank(SOURCES)),
-        // One row in three is looked up by its key.
-        rows: std::array::from_fn(|_| {
-            if dice.below(3) == 0 { 1.0 } else { dice.around(300.0, 1.5) as f64 }
-        }),
-        row_bytes: std::array::from_fn(|_| 16 + 8 * dice.below(40) as i64),
-        microseconds: dice.around(15_000.0, 1.0) as f64,
-        answered: dice.around(50.0, 1.5) as f64,
+    let one = |dice: &mut Dice| {
+        let text = format!(
+            "SELECT a.c{}, sum(b.c{}) FROM t{} a JOIN t{} b ON a.id = b.id WHERE a.c{} = ? GROUP BY ?",
+            dice.below(40),
+            dice.below(40),
+            dice.below(90),
+            dice.below(90),
+            dice.below(40)
+        );
+        let mut sources = Vec::new();
+        while sources.len() < CALLS {
+            let source = dice.rank(SOURCES);
+            if !sources.contains(&source) {
+                sources.push(source);
+            }
+        }
+        // The monitor lists a query's sources by name.
+        sources.sort_unstable();
+        Fingerprint {
+            name: format!("{:08x}{:08x}", dice.next(), dice.next()).into(),
+            text: text.into(),
+            sources: std::array::from_fn(|call| sources[call]),
+            // One row in three is looked up by its key.
+            rows: std::array::from_fn(|_| {
+                if dice.below(3) == 0 { 1.0 } else { dice.around(300.0, 1.5) as f64 }
+            }),
+            row_bytes: std::array::from_fn(|_| 16 + 8 * dice.below(40) as i64),
+            microseconds: dice.around(15_000.0, 1.0) as f64,
+            answered: dice.around(50.0, 1.5) as f64,
+        }
     };
     (0..FINGERPRINTS).map(|_| one(dice)).collect()
 }
 
-fn schemas() -> [EventSchema; 2] {
-    let column = |(name, kind): &(&str, EventKind)| EventColumn::new(*name, *kind);
-    let schema = |table, columns: &[(&str, EventKind)]| {
-        EventSchema::new(table, columns.iter().map(column).collect()).unwrap()
-    };
-    use EventKind::{Boolean, Integer, Text};
-    let queries = [
-        ("id", Integer),
-        ("fingerprint", Text),
-        ("user", Text),
-        ("tenant", Text),
-        ("outcome", Text),
-        ("error_class", Text),
-        ("sources", Integer),
-        ("plan_us", Integer),
-        ("optimize_us", Integer),
-        ("federate_us", Integer),
-        ("execute_us", Integer),
-        ("stream_us", Integer),
-        ("duration_us", Integer),
-        ("rows_in", Integer),
-        ("bytes_in", Integer),
-        ("rows_out", Integer),
-        ("bytes_out", Integer),
-        ("cpu_us", Integer),
-        ("peak_memory_bytes", Integer),
-        ("spill_bytes", Integer),
-        ("cache_hits", Integer),
-    ];
-    let calls = [
-        ("query", Integer),
-        ("source", Text),
-        ("started_us", Integer),
-        ("duration_us", Integer),
-        ("first_row_us", Integer),
-        ("rows", Integer),
-        ("bytes", Integer),
-        ("requests", Integer),
-        ("retries", Integer),
-        ("cache_hit", Boolean),
-        ("outcome", Text),
-        ("error_class", Text),
-    ];
-    [schema("queries", &queries), schema("source_calls", &calls)]
-}
-
 /// What a call did.
-struct Call {
+struct Use {
     hit: bool,
     rows: i64,
     bytes: i64,
-    started: i64,
+    began: i64,
     duration: i64,
     first: i64,
+    retries: i64,
+    error: Option<Arc<str>>,
 }
 
-impl Call {
+impl Use {
     fn new(dice: &mut Dice, one: &Fingerprint, call: usize) -> Self {
         let hit = dice.below(5) == 0;
         let wanted = one.rows[call];
         let rows = if wanted <= 1.0 { 1 } else { dice.around(wanted, 0.4) };
         let bytes = rows * one.row_bytes[call] + 40;
         let waits = if hit { 300.0 } else { one.microseconds };
-        let (started, duration) = (dice.around(80.0, 0.6), dice.around(waits, 0.6));
+        let (began, duration) = (dice.around(80.0, 0.6), dice.around(waits, 0.6));
         let first = (duration as f64 * (0.3 + 0.7 * dice.unit())) as i64;
-        Self { hit, rows, bytes, started, duration, first }
+        let retries = i64::from(dice.below(200) == 0);
+        Self { hit, rows, bytes, began, duration, first, retries, error: None }
     }
 }
 
@@ -175,10 +166,10 @@ struct Workload {
     dice: Dice,
     fingerprints: Vec<Fingerprint>,
     names: Names,
-    started: i64,
-    /// Numbers of queries that run.
-    running: Vec<i64>,
-    time: i64,
+    /// Number and beginning of the latest to begin.
+    begun: (i64, i64),
+    /// Of those that run.
+    running: Vec<(i64, i64)>,
     each: i64,
 }
 
@@ -204,85 +195,156 @@ impl Names {
     }
 }
 
-type Rows = (i64, Vec<EventValue>, [Vec<EventValue>; CALLS]);
+/// Values of a row by the names of their columns; the others are null.
+type Named = Vec<(&'static str, EventValue)>;
+
+/// A finished query: when it began, its row, and those of its sources.
+struct Query {
+    began: i64,
+    row: Named,
+    sources: [Named; CALLS],
+    duration: i64,
+    /// Each source, and how long it was waited for.
+    waited: [(usize, i64); CALLS],
+}
+
+/// What did not happen is null, as the monitor has it.
+fn some(count: i64) -> EventValue {
+    if count == 0 { EventValue::Null } else { count.into() }
+}
 
 impl Workload {
     fn new(a_day: i64) -> Self {
         let mut dice = Dice(42);
         let fingerprints = fingerprints(&mut dice);
         let (names, each) = (Names::new(), DAY / MICROSECOND / a_day);
-        Self { dice, fingerprints, names, started: 0, running: Vec::new(), time: START, each }
+        Self {
+            dice,
+            fingerprints,
+            names,
+            begun: (START / DAY << 32, START),
+            running: Vec::new(),
+            each,
+        }
     }
 
-    /// The next query to finish: when, its row and those of its calls.
-    fn next(&mut self) -> Rows {
+    /// The next query to finish: one of the six that run.
+    fn next(&mut self) -> Query {
         let Self { dice, names, .. } = self;
-        self.time += (1 + (-dice.unit().ln() * self.each as f64) as i64) * MICROSECOND;
         while self.running.len() < 6 {
-            self.running.push(self.started);
-            self.started += 1;
+            let (id, time) = self.begun;
+            let pause = 1 + (-dice.unit().ln() * self.each as f64) as i64;
+            self.begun = (id + 1, time + pause * MICROSECOND);
+            self.running.push(self.begun);
         }
-        let id = self.running.remove(dice.rank(6));
+        let (id, began) = self.running.remove(dice.rank(6));
         let one = &self.fingerprints[dice.rank(FINGERPRINTS)];
         let user = dice.rank(names.users.len());
-        let failed = dice.below(1000);
-        let (outcome, error) = match failed {
-            0..10 => (1, Some(dice.rank(names.errors.len()))),
+        let (outcome, error) = match dice.below(1000) {
+            0..10 => (1, Some(names.errors[dice.rank(names.errors.len())].clone())),
             10..15 => (2, None),
             _ => (0, None),
         };
-        let (mut rows_in, mut bytes_in, mut longest, mut hits) = (0, 0, 0, 0);
-        let calls = std::array::from_fn(|call| {
-            let Call { hit, rows, bytes, started, duration, first } = Call::new(dice, one, call);
-            longest = longest.max(started + duration);
-            (rows_in, bytes_in, hits) = (rows_in + rows, bytes_in + bytes, hits + i64::from(hit));
-            let bad = error.filter(|_| call == 3).map(|error| names.errors[error].clone());
-            vec![
-                id.into(),
-                names.sources[one.sources[call]].clone().into(),
-                started.into(),
-                duration.into(),
-                first.into(),
-                rows.into(),
-                bytes.into(),
-                (1 + rows / 1000).into(),
-                i64::from(dice.below(200) == 0).into(),
-                hit.into(),
-                names.outcomes[usize::from(bad.is_some())].clone().into(),
-                bad.into(),
-            ]
-        });
+        let mut uses: [Use; CALLS] = std::array::from_fn(|call| Use::new(dice, one, call));
+        uses[3].error = error.clone();
+        let calls: Vec<Call<usize>> = uses
+            .iter()
+            .zip(one.sources)
+            .map(|(of, source)| Call {
+                source,
+                began: of.began as u64,
+                ended: (of.began + of.duration) as u64,
+            })
+            .collect();
+        let of = attribute(u64::MAX >> 1, &calls);
+        let sum = |count: fn(&Use) -> i64| uses.iter().map(count).sum::<i64>();
+        let (rows_in, bytes_in) = (sum(|of| of.rows), sum(|of| of.bytes));
         let phases = [dice.around(250.0, 0.3), dice.around(400.0, 0.3), dice.around(60.0, 0.3)];
         let rows_out = dice.around(one.answered, 0.4);
+        let joined = dice.around(40.0 + rows_in as f64 / 8.0, 0.3);
+        let execute = calls.iter().map(|call| call.ended as i64).max().unwrap_or(0) + joined;
         let stream = 20 + rows_out * 2 + dice.around(30.0, 0.3);
-        let duration = phases.iter().sum::<i64>() + longest + stream;
-        let spilled = dice.below(500) == 0;
+        let engine = phases.iter().sum::<i64>() + stream + joined;
+        let duration = phases.iter().sum::<i64>() + execute + stream + dice.around(4.0, 0.3);
+        let longest = of.sources.iter().find(|source| Some(source.source) == of.longest());
+        let text = |text: &Arc<str>| EventValue::from(text.clone());
         let row = vec![
-            id.into(),
-            one.text.clone().into(),
-            names.users[user].clone().into(),
-            names.tenants[user % names.tenants.len()].clone().into(),
-            names.outcomes[outcome].clone().into(),
-            error.map(|error| names.errors[error].clone()).into(),
-            (CALLS as i64).into(),
-            phases[0].into(),
-            phases[1].into(),
-            phases[2].into(),
-            longest.into(),
-            stream.into(),
-            duration.into(),
-            rows_in.into(),
-            bytes_in.into(),
-            rows_out.into(),
-            (rows_out * one.row_bytes[0]).into(),
-            (duration / 4 + dice.around(200.0, 0.4)).into(),
+            ("id", id.into()),
+            ("fingerprint", text(&one.name)),
+            ("text", text(&one.text)),
+            ("tenant", text(&names.tenants[user % names.tenants.len()])),
+            ("user", text(&names.users[user])),
+            ("outcome", text(&names.outcomes[outcome])),
+            ("error", error.into()),
+            ("duration", duration.into()),
+            ("plan", phases[0].into()),
+            ("optimize", phases[1].into()),
+            ("federate", phases[2].into()),
+            ("execute", execute.into()),
+            ("stream", stream.into()),
+            ("waiting", (of.waiting as i64).into()),
+            ("critical_source", longest.map(|of| names.sources[of.source].clone()).into()),
+            ("critical", longest.map(|of| of.critical as i64).into()),
+            ("rows_in", some(rows_in)),
+            ("rows_out", some(rows_out)),
+            ("bytes_in", some(bytes_in)),
+            ("bytes_out", some(rows_out * one.row_bytes[0])),
+            ("cpu", dice.around(engine as f64 * 0.9, 0.1).into()),
             // Counted in blocks of 64 KiB.
-            ((1 + bytes_in / 65_536 + dice.below(8) as i64) * 65_536).into(),
-            if spilled { (1_i64 << 20).into() } else { 0.into() },
-            hits.into(),
+            ("memory_peak", ((1 + bytes_in / 65_536 + dice.below(8) as i64) * 65_536).into()),
+            ("spill", some(i64::from(dice.below(500) == 0) << 20)),
+            ("retries", some(sum(|of| of.retries))),
+            ("cache_hits", some(sum(|of| i64::from(of.hit)))),
+            ("sources", (CALLS as i64).into()),
+            ("marked", (duration > 1_000_000).into()),
+            ("kept_one_in", 1.into()),
         ];
-        (self.time, row, calls)
+        let row_of = |(at, used): (usize, &Use)| -> Named {
+            let time = &of.sources[at];
+            let outcome = &names.outcomes[usize::from(used.error.is_some())];
+            vec![
+                ("query", id.into()),
+                ("source", text(&names.sources[time.source])),
+                ("fingerprint", text(&one.name)),
+                ("outcome", text(outcome)),
+                ("error", used.error.clone().into()),
+                ("calls", 1.into()),
+                ("failed", some(i64::from(used.error.is_some()))),
+                ("requests", (1 + used.rows / 1000 + used.retries).into()),
+                ("rows", some(used.rows)),
+                ("bytes", some(used.bytes)),
+                ("retries", some(used.retries)),
+                ("cache_hits", some(i64::from(used.hit))),
+                ("first_row", used.first.into()),
+                ("longest", used.duration.into()),
+                ("waiting", (time.waiting as i64).into()),
+                ("critical", (time.critical as i64).into()),
+            ]
+        };
+        let mut rows = uses.iter().enumerate().map(row_of);
+        let sources = std::array::from_fn(|_| rows.next().unwrap());
+        let waited = std::array::from_fn(|at| {
+            let SourceTime { source, waiting, .. } = of.sources[at];
+            (source, waiting as i64)
+        });
+        Query { began, row, sources, duration, waited }
     }
+}
+
+/// The monitor's own tables, as it declares them.
+fn schemas(engine: &Arc<Engine>) -> [EventSchema; 2] {
+    let monitor = FederationMonitor::open(Arc::clone(engine), MonitorOptions::default()).unwrap();
+    monitor.close().unwrap();
+    [QUERIES, SOURCE_CALLS].map(|table| EventSchema::clone(&engine.event_schema(table).unwrap()))
+}
+
+/// Values in the order of the columns.
+fn arranged(schema: &EventSchema, named: Named) -> Vec<EventValue> {
+    let mut row = vec![EventValue::Null; schema.columns().len()];
+    for (name, value) in named {
+        row[schema.position(name).unwrap()] = value;
+    }
+    row
 }
 
 fn open(dir: &Path, days: i64) -> Engine {
@@ -293,43 +355,88 @@ fn open(dir: &Path, days: i64) -> Engine {
         self_metrics: None,
         ..Options::default()
     };
-    let clock = Arc::new(SimulatedClock::new(Timestamp(START + (days + 40) * DAY)));
+    let clock = Arc::new(SimulatedClock::new(Timestamp(START + days * DAY + DAY / 24)));
     Engine::open_in(dir, options, Environment { fs: Arc::new(RealFs), clock }).unwrap()
 }
 
-/// What a plain list says: the durations, longest first, and the waits for each source.
+/// What a plain list says: the durations, longest first, and the waits for each source, of the first day;
+/// the waits of the first source in the first five minutes.
 #[derive(Default)]
 struct Expected {
     slowest: Vec<(i64, i64)>,
     waited: BTreeMap<String, i64>,
     calls: u64,
+    first: Vec<f64>,
 }
 
-fn load(engine: &Engine, a_day: i64, days: i64) -> Expected {
-    let writers = schemas().map(|schema| {
-        let writer: EventWriter = engine.events(&schema).unwrap();
+/// The distribution of each source's response times, as the monitor has it: a sample each ten seconds.
+struct Responses {
+    writer: Writer,
+    spans: Vec<(SeriesHandle, Distribution)>,
+    since: i64,
+}
+
+impl Responses {
+    fn new(engine: &Engine, names: &Names) -> Self {
+        let writer = engine.writer("responses").with_durability(Durability::Buffered);
+        let metadata = Metadata { kind: MetricKind::Distribution, ..Metadata::default() };
+        let span = |source: &Arc<str>| {
+            let labels = [("source", &**source), ("outcome", "ok")];
+            let handle = writer.series_named(RESPONSES, labels, &metadata).unwrap();
+            (handle, Distribution::default())
+        };
+        let spans = names.sources.iter().map(span).collect();
+        Self { writer, spans, since: START }
+    }
+
+    /// Queries end about in the order of their beginnings: what is late counts where it comes.
+    fn advance(&mut self, time: i64) {
+        if time < self.since + SPAN {
+            return;
+        }
+        for (handle, span) in &mut self.spans {
+            let span = std::mem::take(span);
+            if span.count() > 0 {
+                drop(self.writer.append_distribution(handle, Timestamp(self.since), span).unwrap());
+            }
+        }
+        self.since = time - (time - START) % SPAN;
+    }
+
+    fn record(&mut self, source: usize, microseconds: i64) {
+        self.spans[source].1.record(microseconds as f64 / 1e6);
+    }
+}
+
+fn load(engine: &Engine, schemas: &[EventSchema; 2], a_day: i64, days: i64) -> Expected {
+    let writers = schemas.each_ref().map(|schema| {
+        let writer: EventWriter = engine.events(schema).unwrap();
         writer.with_durability(Durability::Buffered)
     });
     let mut workload = Workload::new(a_day);
     let mut expected = Expected::default();
+    let mut responses = Responses::new(engine, &workload.names);
     let (mut queries, mut calls) = (writers[0].batch(), writers[1].batch());
     for number in 0..a_day * days {
-        let (time, row, of_calls) = workload.next();
-        if time < START + DAY {
-            let EventValue::Integer(duration) = row[12] else { panic!("{row:?}") };
-            expected.slowest.push((duration, time));
+        let Query { began, row, sources, duration, waited } = workload.next();
+        responses.advance(began);
+        for (source, waiting) in &waited {
+            responses.record(*source, *waiting);
+            if *source == 0 && responses.since < START + MINUTES_5 {
+                expected.first.push(*waiting as f64 / 1e6);
+            }
         }
-        queries.push(time, row).unwrap();
-        for call in of_calls {
-            if time < START + DAY {
-                let (EventValue::Text(source), EventValue::Integer(us)) = (&call[1], &call[3])
-                else {
-                    panic!("{call:?}")
-                };
-                *expected.waited.entry(source.to_string()).or_default() += us;
+        if began < START + DAY {
+            expected.slowest.push((duration, began));
+            for (source, waiting) in waited {
+                let source = workload.names.sources[source].to_string();
+                *expected.waited.entry(source).or_default() += waiting;
                 expected.calls += 1;
             }
-            calls.push(time, call).unwrap();
+        }
+        queries.push(began, arranged(&schemas[0], row)).unwrap();
+        for row in sources {
+            calls.push(began, arranged(&schemas[1], row)).unwrap();
         }
         if number % 64 == 63 || number + 1 == a_day * days {
             let full = (
@@ -340,13 +447,14 @@ fn load(engine: &Engine, a_day: i64, days: i64) -> Expected {
             drop(writers[1].append_batch(full.1).unwrap());
         }
     }
+    responses.advance(i64::MAX);
     engine.sync().unwrap();
     expected.slowest.sort_by(|one, other| other.0.cmp(&one.0).then(one.1.cmp(&other.1)));
     expected
 }
 
 /// What the store takes, and of what.
-fn sizes(engine: &Engine, queries: i64) {
+fn sizes(engine: &Engine, schemas: &[EventSchema; 2], queries: i64) {
     let stats = engine.stats().unwrap();
     let each = |bytes: u64| bytes as f64 / queries as f64;
     println!(
@@ -354,8 +462,7 @@ fn sizes(engine: &Engine, queries: i64) {
         each(stats.bytes_on_disk),
         stats.parts.len(),
     );
-    let schemas = schemas();
-    for table in &stats.events {
+    for table in stats.events.iter().filter(|table| table.rows > 0) {
         println!(
             "  {}: {} rows, {:.2} bytes a query",
             table.table,
@@ -386,18 +493,14 @@ fn day(table: &str) -> EventRequest {
 }
 
 fn slowest() -> EventRequest {
-    EventRequest {
-        order: EventOrder::Largest("duration_us".into()),
-        limit: Some(20),
-        ..day("queries")
-    }
+    EventRequest { order: EventOrder::Largest("duration".into()), limit: Some(20), ..day(QUERIES) }
 }
 
 /// How long the calls of each source took, summed up without copying rows.
 fn waited(engine: &Engine) -> BTreeMap<String, i64> {
     let request = EventRequest {
-        projection: Some(vec!["source".into(), "duration_us".into()]),
-        ..day("source_calls")
+        projection: Some(vec!["source".into(), "waiting".into()]),
+        ..day(SOURCE_CALLS)
     };
     let fold = |sums: &mut BTreeMap<String, i64>, rows: &EventRows| {
         let [source, duration] = &rows.columns[..] else { panic!("two columns") };
@@ -416,29 +519,61 @@ fn waited(engine: &Engine) -> BTreeMap<String, i64> {
     all
 }
 
-fn questions(engine: &Engine, criterion: &mut Criterion, expected: Option<&Expected>) {
+/// The 99th percentile of each source's response times by five minutes, over the days.
+fn p99(engine: &Engine, selector: &Selector, days: i64) -> Answer {
+    let week = TimeRange::new(Timestamp(START), Timestamp(START + days.min(7) * DAY));
+    let request = Request {
+        step: Some(Duration::from_nanos(MINUTES_5 as u64)),
+        group_by: Grouping::Labels(vec!["source".to_owned()]),
+        ..Request::new(week, vec![Function::Quantile(0.99)])
+    };
+    engine.query(selector, &request).unwrap()
+}
+
+/// Within what a sketch promises of the neighbours in rank.
+fn check_p99(answer: &Answer, mut first: Vec<f64>) {
+    first.sort_by(f64::total_cmp);
+    let rank = 0.99 * (first.len() - 1) as f64;
+    let (low, high) = (first[rank as usize], first[rank.ceil() as usize]);
+    let found = answer.groups[0].values[0][0];
+    assert!((low * 0.99..=high * 1.01).contains(&found), "{found}, {low} to {high}");
+    assert_eq!(answer.groups[0].counts[0], first.len() as u64);
+}
+
+fn questions(engine: &Engine, days: i64, criterion: &mut Criterion, expected: Option<&Expected>) {
     let answer = engine.scan_events(&slowest()).unwrap();
     println!("top 20 slowest: {:?}", answer.evidence);
+    let selector = Selector::metric(RESPONSES).unwrap();
+    let answer = p99(engine, &selector, days);
+    println!(
+        "p99 by source by 5 min: {} groups, {} windows, {:?}",
+        answer.groups.len(),
+        answer.windows.len(),
+        answer.evidence.tiers
+    );
     if let Some(expected) = expected {
-        let found = (0..answer.rows.len()).map(|row| match answer.rows.value(row, 12) {
+        check_p99(&answer, expected.first.clone());
+        let duration = engine.event_schema(QUERIES).unwrap().position("duration").unwrap();
+        let found = (0..answer.rows.len()).map(|row| match answer.rows.value(row, duration) {
             EventValue::Integer(duration) => (duration, answer.rows.times[row]),
             other => panic!("{other:?}"),
         });
         assert!(found.eq(expected.slowest.iter().copied().take(20)));
         assert_eq!(waited(engine), expected.waited);
         let all =
-            engine.scan_events(&EventRequest { projection: Some(vec![]), ..day("source_calls") });
+            engine.scan_events(&EventRequest { projection: Some(vec![]), ..day(SOURCE_CALLS) });
         assert_eq!(all.unwrap().rows.len() as u64, expected.calls);
     }
     let errors = EventRequest {
         predicates: vec![EventPredicate::new("outcome", EventTest::Equal("error".into()))],
-        projection: Some(vec!["fingerprint".into(), "error_class".into()]),
-        ..day("queries")
+        projection: Some(vec!["fingerprint".into(), "error".into()]),
+        ..day(QUERIES)
     };
     type Ask<'a> = Box<dyn Fn() + 'a>;
-    let asked: [(&str, Ask<'_>); 3] = [
+    let asked: [(&str, Ask<'_>); 4] = [
         ("top_20_slowest", Box::new(|| drop(black_box(engine.scan_events(&slowest()).unwrap())))),
         ("errors", Box::new(|| drop(black_box(engine.scan_events(&errors).unwrap())))),
+        ("p99_by_source", Box::new(|| drop(black_box(p99(engine, &selector, days))))),
         ("waited_by_source", Box::new(|| drop(black_box(waited(engine))))),
     ];
     for (name, ask) in &asked {
@@ -455,11 +590,12 @@ fn main() {
     let temporary = tempfile::tempdir().unwrap();
     let dir = kept.as_ref().map_or(temporary.path(), Path::new).join("store");
     let fresh = !dir.exists();
-    let engine = open(&dir, days);
+    let engine = Arc::new(open(&dir, days));
+    let schemas = schemas(&engine);
     let mut expected = None;
     if fresh {
         let began = Instant::now();
-        expected = Some(load(&engine, a_day, days));
+        expected = Some(load(&engine, &schemas, a_day, days));
         let loaded = began.elapsed();
         engine.freeze().unwrap();
         println!(
@@ -467,15 +603,15 @@ fn main() {
             (a_day * days) as f64 / loaded.as_secs_f64(),
             began.elapsed().as_secs_f64(),
         );
-        sizes(&engine, a_day * days);
+        sizes(&engine, &schemas, a_day * days);
         let began = Instant::now();
         while engine.maintain().unwrap().is_some() {}
         println!("maintenance took {:.1} s", began.elapsed().as_secs_f64());
     }
-    sizes(&engine, a_day * days);
+    sizes(&engine, &schemas, a_day * days);
     let mut criterion =
         Criterion::default().measurement_time(Duration::from_secs(3)).configure_from_args();
-    questions(&engine, &mut criterion, expected.as_ref());
+    questions(&engine, days, &mut criterion, expected.as_ref());
     criterion.final_summary();
-    engine.close().unwrap();
+    Arc::into_inner(engine).unwrap().close().unwrap();
 }

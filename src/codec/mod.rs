@@ -11,6 +11,7 @@
 pub mod bitmaps;
 pub mod bytes;
 mod compression;
+pub mod distances;
 pub mod event_integers;
 mod integers;
 pub mod metadata;

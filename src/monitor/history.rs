@@ -2,8 +2,8 @@
 //! `running_queries`.
 //!
 //! Owns: their columns, and what a crash left running. A row of `source_calls` is what one query
-//! made of one source; both carry the query's id and stand at the time when it began. Lengths are
-//! whole microseconds: what lies below is the noise of the clock, and would cost most of a row.
+//! made of one source; both carry the query's id and stand at the time when it began. That time and
+//! lengths are whole microseconds: what lies below is the noise of the clock, and would cost much of a row.
 //!
 //! A query that runs long leaves a mark in `running_queries`. One without a row in `queries` at the
 //! next opening was abandoned by a crash, and gets that row then: so there is no state beside the
@@ -29,6 +29,9 @@ pub const QUERIES: &str = "queries";
 pub const SOURCE_CALLS: &str = "source_calls";
 /// The table of marks that queries run.
 pub const RUNNING_QUERIES: &str = "running_queries";
+
+/// What times of rows are cut to, ns.
+const MICROSECOND: i64 = 1000;
 
 /// Rows that are handed over together.
 const BATCH_ROWS: usize = 256;
@@ -203,10 +206,11 @@ impl History {
     pub(super) fn add(&mut self, query: &QueryMetrics, one_in: u64, marked: bool) {
         let name = self.texts.name(&query.fingerprint);
         let row = query_row(&self.texts, name.clone(), query, one_in, marked);
-        let mut written = self.queries.push(query.started, row);
+        let began = began(query.started);
+        let mut written = self.queries.push(began, row);
         for used in &query.sources {
             let row = call_row(&self.texts, name.clone(), query, used);
-            written = written.and(self.calls.push(query.started, row));
+            written = written.and(self.calls.push(began, row));
         }
         self.note(written);
     }
@@ -220,7 +224,7 @@ impl History {
             named(&Arc::from(&*live.tenant)),
             named(&Arc::from(&*live.user)),
         ];
-        let written = self.marks.push(live.started, values);
+        let written = self.marks.push(began(live.started), values);
         self.note(written);
     }
 
@@ -244,6 +248,11 @@ impl History {
     pub(super) fn failure(&mut self) -> Result<()> {
         self.failed.take().map_or(Ok(()), Err)
     }
+}
+
+/// The time of a query's rows.
+fn began(time: Timestamp) -> Timestamp {
+    Timestamp(time.0.div_euclid(MICROSECOND).saturating_mul(MICROSECOND))
 }
 
 fn id(number: u64) -> EventValue {

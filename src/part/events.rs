@@ -6,8 +6,6 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rayon::prelude::*;
-
 use super::cache::Opened;
 use super::meta::{Layout, PartMeta, SegmentEntry};
 use super::write::{Builder, PartSpec};
@@ -19,7 +17,7 @@ use crate::fs::Fs;
 use crate::model::{EventKind, EventRows, EventSchema};
 use crate::segment::{
     EncodedColumn, EncodedSegment, EventSegment, EventSource, EventStretch, SegmentInfo,
-    StoredColumn, TIME_FIELD, check_stretch, encode_column, encode_times,
+    StoredColumn, TIME_FIELD, check_stretch, encode_stretch,
 };
 use crate::store::PartStore;
 use crate::time::Timestamp;
@@ -116,14 +114,7 @@ impl Builder {
             let reason = format!("{first} to {last} are not within the part's window");
             return Err(Error::InvalidArgument { what: "times of events", reason });
         }
-        let columns: Vec<EncodedColumn> = (0..=rows.columns.len())
-            .into_par_iter()
-            .map(|field| match field.checked_sub(1).and_then(|at| rows.columns.get(at)) {
-                None => Ok(encode_times(&rows.times)),
-                Some(column) => encode_column(column),
-            })
-            .collect::<Result<_>>()?;
-        for (field, EncodedColumn { bytes, groups }) in (TIME_FIELD..).zip(columns) {
+        for (field, EncodedColumn { bytes, groups }) in (TIME_FIELD..).zip(encode_stretch(rows)?) {
             let info = SegmentInfo {
                 first_series: field,
                 last_series: field,
@@ -158,16 +149,40 @@ impl Part {
         let segment = EventSegment::open(bytes).map_err(|source| self.corrupt(number, source))?;
         let info = self.meta.segments.get(number as usize).map(|entry| entry.info);
         let fits = segment.kind() == self.kind_of(number)
+            && self.base_of(number, &segment).is_none_or(|base| {
+                // Each before the other, so that no column is its own base.
+                base < number && segment.kind() == self.kind_of(base)
+            })
             && info.is_some_and(|info| {
                 (info.samples, info.chunks as usize) == (segment.rows() as u64, segment.groups())
             });
         if fits { Ok(segment) } else { Err(self.stranger(number)) }
     }
 
+    /// Which segment the column's base is, where it has one.
+    fn base_of(&self, number: u32, segment: &EventSegment) -> Option<u32> {
+        let columns = self.events.as_ref()?.schema.columns().len() as u32;
+        Some(number - number % (columns + 1) + segment.base()?)
+    }
+
+    /// A column of a stretch and its base, each opened by `open`.
+    fn stored(
+        &self,
+        number: u32,
+        open: &dyn Fn(u32) -> Result<Arc<EventSegment>>,
+    ) -> Result<StoredColumn> {
+        let segment = open(number)?;
+        let base = self.base_of(number, &segment).map(|base| self.stored(base, open));
+        Ok(StoredColumn::Segment(segment, base.transpose()?.map(Box::new)))
+    }
+
     /// Decodes a column of a stretch past the cache, and checks its bounds.
     pub(super) fn verify_events(&self, store: &dyn PartStore, number: u32) -> Result<()> {
-        let segment = self.open_events(number, self.read(store, number)?)?;
-        segment.verify().map_err(|source| self.corrupt(number, source))?;
+        let open = |number| Ok(Arc::new(self.open_events(number, self.read(store, number)?)?));
+        let StoredColumn::Segment(segment, base) = self.stored(number, &open)? else {
+            return Ok(());
+        };
+        segment.verify(base.as_deref()).map_err(|source| self.corrupt(number, source))?;
         let Some(info) = self.meta.segments.get(number as usize).map(|entry| entry.info) else {
             return Ok(());
         };
@@ -190,15 +205,18 @@ impl EventSource for Part {
             return Ok(None);
         }
         let number = stretch.saturating_mul(columns + 1).saturating_add(field);
-        let slot = self.slots.get(number as usize).ok_or_else(|| self.no_segment(number))?;
-        let open = || {
-            let segment = self.open_events(number, self.read_pooled(number)?)?;
-            Ok(Opened::Events(Arc::new(segment)))
+        let cached = |number: u32| {
+            let slot = self.slots.get(number as usize).ok_or_else(|| self.no_segment(number))?;
+            let open = || {
+                let segment = self.open_events(number, self.read_pooled(number)?)?;
+                Ok(Opened::Events(Arc::new(segment)))
+            };
+            match self.cache.segment(slot, 0, open)? {
+                Opened::Events(segment) => Ok(segment),
+                Opened::Chunks(_) => Err(self.stranger(number)),
+            }
         };
-        match self.cache.segment(slot, 0, open)? {
-            Opened::Events(segment) => Ok(Some(StoredColumn::Segment(segment))),
-            Opened::Chunks(_) => Err(self.stranger(number)),
-        }
+        self.stored(number, &cached).map(Some)
     }
 
     fn damaged(&self, stretch: u32, field: u32, source: DecodeError) -> Error {

@@ -26,7 +26,7 @@ pub use encoded::{EncodedGroup, ReadEncoded, lay_segments};
 pub use events::{
     Bounds, Column, EncodedColumn, EventMerge, EventSegment, EventSource, EventStretch, GROUP_ROWS,
     GroupBounds, LoadGroup, STRETCH_ROWS_MAX, STRETCH_TEXT_BYTES_MAX, StoredColumn, StretchCutter,
-    TIME_FIELD, check_stretch, encode_column, encode_times, read_field, read_group,
+    TIME_FIELD, check_stretch, encode_column, encode_stretch, encode_times, read_field, read_group,
 };
 pub use merge::{Columns, merge_latest_wins};
 pub(crate) use merge::{count_below, weave_latest_wins};

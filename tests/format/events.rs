@@ -11,7 +11,7 @@ use icecore::model::{
     EventVector,
 };
 use icecore::part::{Builder, Layout, PartSpec, part_dir};
-use icecore::segment::{EventSegment, SegmentLimits, encode_column, encode_times};
+use icecore::segment::{EventSegment, SegmentLimits, encode_column, encode_stretch, encode_times};
 use icecore::store::StoreKind;
 use icecore::wal::{Record, Writer, replay};
 use icecore::{Tier, TimeRange, Timestamp};
@@ -35,7 +35,8 @@ fn rows() -> EventRows {
     EventRows { times: vec![1000, 1000, 3000], columns }
 }
 
-/// The bodies of the segments of [`rows`]: kind, rows, rows of a group (4,096), what comes of the kind.
+/// The bodies of the segments of [`rows`], of version 1: kind, rows, rows of a group (4,096), what comes of
+/// the kind. Version 2 has the base's number behind the first four bytes.
 #[rustfmt::skip]
 const BODIES: [&[u8]; 6] = [
     &[0, 3, 128, 32,
@@ -79,26 +80,62 @@ const LOG_RECORDS: &[u8] = &[
 fn encoded() -> Vec<Vec<u8>> {
     let rows = rows();
     let columns = rows.columns.iter().map(|column| encode_column(column).unwrap().bytes);
-    std::iter::once(encode_times(&rows.times).bytes).chain(columns).collect()
+    let alone = std::iter::once(encode_times(&rows.times).bytes).chain(columns).collect();
+    // None of them is near another.
+    let stretch = encode_stretch(&rows).unwrap().into_iter().map(|column| column.bytes);
+    assert!(stretch.eq(Vec::clone(&alone)));
+    alone
 }
 
-fn frame(body: &[u8]) -> Vec<u8> {
+fn frame(version: u8, body: &[u8]) -> Vec<u8> {
     let mut frame = Vec::new();
-    write_frame(&mut frame, *b"ICEV", 1, body);
+    write_frame(&mut frame, *b"ICEV", version, body);
     frame
 }
 
 #[test]
-fn version_1_is_written() {
+fn version_2_is_written() {
     for (bytes, body) in encoded().iter().zip(BODIES) {
+        let body = [&body[..4], &[0], &body[4..]].concat();
         assert_eq!(bytes[FRAME_OVERHEAD_BYTES..], *body);
-        assert_eq!(*bytes, frame(body));
+        assert_eq!(*bytes, frame(2, &body));
+    }
+}
+
+/// 64 rows: a column, 5 below it, and one that is it or 0 in turns.
+fn near_each_other() -> EventRows {
+    let integers =
+        |value: &dyn Fn(i64) -> i64| data(None, EventVector::Integer((0..64).map(value).collect()));
+    let whole = |i: i64| 10_000 + i * i * 97 % 9973;
+    let columns = vec![
+        integers(&whole),
+        integers(&|i| whole(i) - 5),
+        integers(&|i| if i % 2 == 0 { whole(i) } else { 0 }),
+    ];
+    EventRows { times: vec![0; 64], columns }
+}
+
+#[test]
+fn columns_by_a_base() {
+    #[rustfmt::skip]
+    let bodies: [&[u8]; 2] = [
+        &[1, 64, 128, 32, 1,                // kind, rows, rows of a group; by column 1
+          0, 150, 156, 1, 212, 76, 7,       // no null; from 9,995 to 9,812 more; bytes of the group
+          1, 0, 0, 0, 10, 0, 0],            // below the base, by 5: packed, no bits
+        &[1, 64, 128, 32, 1,
+          0, 0, 244, 153, 1, 12,            // no null; from 0 to 19,700 more; bytes of the group
+          3, 4, 85, 85, 85, 85, 85, 85, 85, 85, // equal: every other row
+          0, 3],                            // the others are all 0
+    ];
+    let encoded = encode_stretch(&near_each_other()).unwrap();
+    for (column, body) in encoded[2..].iter().zip(bodies) {
+        assert_eq!(column.bytes[FRAME_OVERHEAD_BYTES..], *body);
     }
 }
 
 #[test]
 fn version_1_reads() {
-    let open = |body: &[u8]| EventSegment::open(frame(body)).unwrap();
+    let open = |body: &[u8]| EventSegment::open(frame(1, body)).unwrap();
     let mut times = Vec::new();
     open(BODIES[0]).read_times(0, &mut times).unwrap();
     let rows = rows();
@@ -107,8 +144,8 @@ fn version_1_reads() {
         let (segment, values) = (open(body), |data: &EventData| -> Vec<EventValue> {
             (0..data.len()).map(|row| data.value(row)).collect()
         });
-        segment.verify().unwrap();
-        assert_eq!(values(&segment.read(0).unwrap()), values(column));
+        segment.verify(None).unwrap();
+        assert_eq!(values(&segment.read(0, None).unwrap()), values(column));
     }
 }
 

@@ -52,7 +52,7 @@ pub fn encode(column: &[i64], out: &mut Vec<u8>) {
 }
 
 /// Puts `body` in the place of what stands in `out` from `start` on, where it is shorter.
-fn keep_shorter(out: &mut Vec<u8>, start: usize, mut body: Vec<u8>) {
+pub(super) fn keep_shorter(out: &mut Vec<u8>, start: usize, mut body: Vec<u8>) {
     if body.len() < out.len() - start {
         out.truncate(start);
         out.append(&mut body);

@@ -9,8 +9,7 @@ use crate::error::{DecodeError, Error, Result};
 use crate::model::{EventBuilder, EventColumn, EventKind, EventRows, EventSchema, EventValue};
 use crate::query::{Limits, Resources};
 use crate::segment::{
-    EventSegment, EventSource, EventStretch, StoredColumn, StretchCutter, encode_column,
-    encode_times,
+    EventSegment, EventSource, EventStretch, StoredColumn, StretchCutter, encode_stretch,
 };
 use crate::time::{TimeRange, Timestamp};
 
@@ -68,12 +67,15 @@ impl Held {
     }
 
     fn store(&mut self, rows: &EventRows) {
-        let times = encode_times(&rows.times);
-        self.note(rows, times.groups);
-        let encoded = rows.columns.iter().map(|column| encode_column(column).unwrap());
-        let segments = std::iter::once(times).chain(encoded);
-        let open = |bytes| StoredColumn::Segment(Arc::new(EventSegment::open(bytes).unwrap()));
-        self.columns.push(segments.map(|encoded| open(encoded.bytes)).collect());
+        let encoded = encode_stretch(rows).unwrap();
+        self.note(rows, encoded[0].groups);
+        let mut columns: Vec<StoredColumn> = Vec::new();
+        for column in encoded {
+            let segment = EventSegment::open(column.bytes).unwrap();
+            let base = segment.base().map(|base| Box::new(columns[base as usize].clone()));
+            columns.push(StoredColumn::Segment(Arc::new(segment), base));
+        }
+        self.columns.push(columns);
     }
 }
 

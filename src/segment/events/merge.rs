@@ -161,28 +161,30 @@ pub fn read_group(
         times.read_times(group, &mut rows.times).map_err(damaged)?;
     }
     for (field, &kind) in (TIME_FIELD + 1..).zip(kinds) {
-        rows.columns.push(read_field(source, stretch, group, (field, kind), rows.times.len())?);
+        let known = &rows.columns;
+        let column = read_field(source, (stretch, group), (field, kind), rows.times.len(), known)?;
+        rows.columns.push(column);
     }
     Ok(rows)
 }
 
-/// Reads a group of `rows` rows of a column, its number and kind given; nulls where the source lacks
-/// it.
+/// Reads a group (of a stretch) of `rows` rows of a column, its number and kind given, behind the columns
+/// that are `known`; nulls where the source lacks it.
 ///
 /// # Errors
 /// I/O or corruption: also where it is of another kind or has more or fewer rows.
 pub fn read_field(
     source: &dyn EventSource,
-    stretch: u32,
-    group: u32,
+    (stretch, group): (u32, u32),
     (field, kind): (u32, EventKind),
     rows: usize,
+    known: &[EventData],
 ) -> Result<EventData> {
     let Some(column) = source.column(stretch, field)? else {
         return Ok(EventData::nulls(kind, rows));
     };
     let damaged = |error| source.damaged(stretch, field, error);
-    let data = column.read(group).map_err(damaged)?.into_owned();
+    let data = column.read_behind(group, known).map_err(damaged)?.into_owned();
     if data.kind() != kind || data.len() != rows {
         let (what, found) = ("rows of a column", data.len() as u64);
         let expected = "as many as its neighbours have, of its kind";

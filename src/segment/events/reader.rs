@@ -3,13 +3,15 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::base;
 use super::bounds::{Bounds, GroupBounds, read_integers};
+use super::source::StoredColumn;
 use super::{GROUP_ROWS, MAGIC, STRETCH_ROWS_MAX, STRETCH_TEXT_BYTES_MAX, TIME_KIND, VERSION};
 use crate::codec::bytes::{Reader, read_frame};
 use crate::codec::values::ValueEncoding;
-use crate::codec::{bitmaps, event_integers, strings, values};
+use crate::codec::{bitmaps, distances, event_integers, strings, values};
 use crate::error::DecodeError;
-use crate::model::{Bitmap, EventData, EventKind, EventVector};
+use crate::model::{Bitmap, EVENT_COLUMNS_MAX, EventData, EventKind, EventVector};
 use crate::segment::SharedBytes;
 use crate::time::Timestamp;
 
@@ -21,6 +23,7 @@ pub struct EventSegment {
     /// `None` of the times.
     kind: Option<EventKind>,
     rows: usize,
+    base: Option<u32>,
     groups: Vec<Group>,
     dictionary: Arc<Vec<Arc<str>>>,
 }
@@ -40,7 +43,7 @@ impl EventSegment {
     pub fn open(bytes: impl Into<SharedBytes>) -> Result<Self, DecodeError> {
         let bytes = bytes.into();
         let mut reader = Reader::new(bytes.as_ref());
-        let (_, body) = read_frame(&mut reader, "segment of events", MAGIC, VERSION)?;
+        let (version, body) = read_frame(&mut reader, "segment of events", MAGIC, VERSION)?;
         reader.finish("segment of events")?;
         let end = bytes.as_ref().len();
         let mut reader = Reader::new(body);
@@ -56,12 +59,20 @@ impl EventSegment {
             let what = "rows of a stretch or group";
             return Err(DecodeError::Invalid { what, found: 0, expected: "some" });
         }
+        let base =
+            if version < 2 { 0 } else { reader.length("base of a column", EVENT_COLUMNS_MAX)? };
+        let based = matches!(kind, Some(EventKind::Integer | EventKind::Text));
+        if base != 0 && !based {
+            let (what, found) = ("base of a column", base as u64);
+            return Err(DecodeError::Invalid { what, found, expected: "none of such a kind" });
+        }
+        let base = (base > 0).then_some(base as u32);
         let dictionary = match kind {
             Some(EventKind::Text) => dictionary(&mut reader)?,
             _ => Arc::default(),
         };
         let groups = directory(&mut reader, kind, (rows, group_rows), dictionary.len(), end)?;
-        Ok(Self { bytes, kind, rows, groups, dictionary })
+        Ok(Self { bytes, kind, rows, base, groups, dictionary })
     }
 
     /// What stands in it; `None` of the times.
@@ -74,6 +85,12 @@ impl EventSegment {
     #[must_use]
     pub const fn rows(&self) -> usize {
         self.rows
+    }
+
+    /// The number of the column from which the distance is kept; `None` where the values are.
+    #[must_use]
+    pub const fn base(&self) -> Option<u32> {
+        self.base
     }
 
     /// Groups.
@@ -146,11 +163,12 @@ impl EventSegment {
         DecodeError::Invalid { what, found: u64::from(found), expected: "the column's" }
     }
 
-    /// The rows of a group.
+    /// The rows of a group; `base` are those of the column that [`base`](Self::base) says.
     ///
     /// # Errors
-    /// [`DecodeError`] where the bytes are damaged, or this is a segment of times.
-    pub fn read(&self, group: usize) -> Result<EventData, DecodeError> {
+    /// [`DecodeError`] where the bytes are damaged, this is a segment of times, or `base` is not what
+    /// is needed.
+    pub fn read(&self, group: usize, base: Option<&EventData>) -> Result<EventData, DecodeError> {
         let kind = self.kind.ok_or_else(|| self.stranger())?;
         let (group, mut reader) = self.group(group)?;
         let (rows, nulls) = (group.bounds.rows as usize, group.bounds.nulls as usize);
@@ -168,7 +186,17 @@ impl EventSegment {
             let (what, found) = ("values of a group", found as u64);
             return Err(DecodeError::Invalid { what, found, expected: "as its bounds say" });
         }
-        let values = self.read_values(kind, &mut reader, rows - nulls)?;
+        let base = base.filter(|_| self.base.is_some());
+        let fits = |base: &EventData| base.kind() == kind && base.len() == rows;
+        if base.is_some() != self.base.is_some() || !base.is_none_or(fits) {
+            let (what, found) = ("rows of a base", base.map_or(0, |base| base.len() as u64));
+            return Err(DecodeError::Invalid { what, found, expected: "as many, of its kind" });
+        }
+        let bases = base.map(|base| match &present {
+            Some(present) => base::numbers(base, present.ones()),
+            None => base::numbers(base, 0..rows),
+        });
+        let values = self.read_values(kind, &mut reader, rows - nulls, bases.as_deref())?;
         reader.finish("group of events")?;
         let values = match &present {
             Some(present) => spread(values, present),
@@ -182,13 +210,18 @@ impl EventSegment {
         kind: EventKind,
         reader: &mut Reader<'_>,
         count: usize,
+        bases: Option<&[i64]>,
     ) -> Result<EventVector, DecodeError> {
-        Ok(match kind {
-            EventKind::Integer => {
-                let mut integers = Vec::new();
-                event_integers::decode(reader, count, &mut integers)?;
-                EventVector::Integer(integers)
+        let integers = |reader: &mut Reader<'_>| {
+            let mut integers = Vec::new();
+            match bases {
+                Some(bases) => distances::decode(reader, bases, &mut integers)?,
+                None => event_integers::decode(reader, count, &mut integers)?,
             }
+            Ok(integers)
+        };
+        Ok(match kind {
+            EventKind::Integer => EventVector::Integer(integers(reader)?),
             EventKind::Float => {
                 let encoding = ValueEncoding::from_tag(reader.u8()?)?;
                 let length = reader.length("length of a column", reader.remaining())?;
@@ -198,8 +231,7 @@ impl EventSegment {
             }
             EventKind::Boolean => EventVector::Boolean(bitmaps::decode(reader, count)?),
             EventKind::Text => {
-                let mut numbers = Vec::new();
-                event_integers::decode(reader, count, &mut numbers)?;
+                let numbers = integers(reader)?;
                 let known = self.dictionary.len() as u64;
                 let id = |number: &i64| {
                     let found = number.cast_unsigned();
@@ -213,11 +245,12 @@ impl EventSegment {
         })
     }
 
-    /// Decodes everything, and compares it with what is kept of it.
+    /// Decodes everything, and compares it with what is kept of it; `base` is the column that
+    /// [`base`](Self::base) says.
     ///
     /// # Errors
-    /// [`DecodeError`] for the first that does not fit.
-    pub fn verify(&self) -> Result<(), DecodeError> {
+    /// [`DecodeError`] for the first that does not fit, in the base too.
+    pub fn verify(&self, base: Option<&StoredColumn>) -> Result<(), DecodeError> {
         let (mut times, mut last) = (Vec::new(), i64::MIN);
         let mut used = vec![false; self.dictionary.len()];
         for number in 0..self.groups() {
@@ -230,7 +263,8 @@ impl EventSegment {
                 let values = if ordered { Bounds::Integers(first, end) } else { Bounds::Empty };
                 GroupBounds { rows: times.len() as u32, nulls: 0, values }
             } else {
-                let data = self.read(number)?;
+                let base = base.map(|base| base.read(number as u32)).transpose()?;
+                let data = self.read(number, base.as_deref())?;
                 if let EventVector::Text { ids, .. } = &data.values {
                     for (row, &id) in
                         ids.iter().enumerate().filter(|(row, _)| data.is_present(*row))

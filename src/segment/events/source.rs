@@ -53,8 +53,8 @@ impl EventStretch {
 /// A column of a stretch.
 #[derive(Debug, Clone)]
 pub enum StoredColumn {
-    /// Of a part.
-    Segment(Arc<EventSegment>),
+    /// Of a part; with the column from which its distance is kept, where it is.
+    Segment(Arc<EventSegment>, Option<Box<Self>>),
     /// Of rows in memory, one group: the column with this number, or the times.
     Rows(Arc<EventRows>, u32),
 }
@@ -64,7 +64,7 @@ impl StoredColumn {
     #[must_use]
     pub fn bounds(&self, group: u32) -> Option<GroupBounds> {
         match self {
-            Self::Segment(segment) => segment.bounds(group as usize),
+            Self::Segment(segment, _) => segment.bounds(group as usize),
             Self::Rows(..) => None,
         }
     }
@@ -73,7 +73,7 @@ impl StoredColumn {
     #[must_use]
     pub fn dictionary(&self) -> Option<&Arc<Vec<Arc<str>>>> {
         match self {
-            Self::Segment(segment) => Some(segment.dictionary()),
+            Self::Segment(segment, _) => Some(segment.dictionary()),
             Self::Rows(rows, field) => {
                 let column = rows.columns.get(field.checked_sub(1)? as usize)?;
                 match &column.values {
@@ -89,8 +89,25 @@ impl StoredColumn {
     /// # Errors
     /// [`DecodeError`] where the bytes are damaged.
     pub fn read(&self, group: u32) -> Result<Column<'_>, DecodeError> {
+        self.read_behind(group, &[])
+    }
+
+    /// As [`read`](Self::read), with columns of the same source and group that were read already: the
+    /// first ones, in their order. A base among them is not read again.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn read_behind(&self, group: u32, known: &[EventData]) -> Result<Column<'_>, DecodeError> {
         match self {
-            Self::Segment(segment) => segment.read(group as usize).map(Column::Read),
+            Self::Segment(segment, base) => {
+                let known = segment.base().and_then(|field| known.get(field as usize - 1));
+                let base = match (known, base) {
+                    (Some(known), _) => Some(Column::Held(known)),
+                    (None, Some(base)) => Some(base.read(group)?),
+                    (None, None) => None,
+                };
+                segment.read(group as usize, base.as_deref()).map(Column::Read)
+            }
             Self::Rows(rows, field) => {
                 let column = field.checked_sub(1).and_then(|at| rows.columns.get(at as usize));
                 column.map(Column::Held).ok_or(DecodeError::Invalid {
@@ -108,7 +125,7 @@ impl StoredColumn {
     /// As [`read`](Self::read).
     pub fn read_times(&self, group: u32, out: &mut Vec<i64>) -> Result<(), DecodeError> {
         match self {
-            Self::Segment(segment) => segment.read_times(group as usize, out),
+            Self::Segment(segment, _) => segment.read_times(group as usize, out),
             Self::Rows(rows, _) => {
                 out.clear();
                 out.extend_from_slice(&rows.times);
@@ -120,7 +137,7 @@ impl StoredColumn {
     /// Whether reading it decodes stored bytes.
     #[must_use]
     pub const fn is_stored(&self) -> bool {
-        matches!(self, Self::Segment(_))
+        matches!(self, Self::Segment(..))
     }
 }
 

@@ -88,7 +88,7 @@ fn bits(value: &EventValue) -> EventValue {
 fn read_all(segment: &EventSegment) -> Vec<EventValue> {
     (0..segment.groups())
         .flat_map(|group| {
-            let data = segment.read(group).unwrap();
+            let data = segment.read(group, None).unwrap();
             assert_eq!(segment.bounds(group).unwrap().rows as usize, data.len());
             (0..data.len()).map(|row| data.value(row)).collect::<Vec<_>>()
         })
@@ -112,9 +112,41 @@ proptest! {
         let segment = EventSegment::open(encoded.bytes).unwrap();
         prop_assert_eq!(segment.groups(), encoded.groups as usize);
         prop_assert_eq!((segment.kind(), segment.rows()), (Some(kind), values.len()));
-        segment.verify().unwrap();
+        segment.verify(None).unwrap();
         let back: Vec<EventValue> = read_all(&segment).iter().map(bits).collect();
         prop_assert_eq!(back, values.iter().map(bits).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_stretch_of_columns_near_each_other_round_trips(
+        first in prop::collection::vec(prop::option::weighted(0.9, 0..100_000_i64), 40..200),
+        others in prop::collection::vec((0..4_u8, 0..3_i64, any::<u64>()), 1..6),
+    ) {
+        let stretch = near_each_other(&first, &others);
+        check_stretch(&stretch).unwrap();
+        let stored = stored(&stretch);
+        for (field, column) in stretch.columns.iter().enumerate() {
+            let (StoredColumn::Segment(segment, base), of) = (&stored[field + 1], column) else {
+                panic!("{stored:?}")
+            };
+            segment.verify(base.as_deref()).unwrap();
+            for group in 0..segment.groups() {
+                let data = stored[field + 1].read(group as u32).unwrap();
+                let rows = group * GROUP_ROWS..of.len().min((group + 1) * GROUP_ROWS);
+                prop_assert_eq!(data.len(), rows.len());
+                for (at, row) in rows.enumerate() {
+                    prop_assert_eq!(data.value(at), of.value(row));
+                }
+            }
+        }
+        // Read one behind another they are the same.
+        let mut known = Vec::new();
+        for column in &stored[1..] {
+            let data = column.read_behind(0, &known).unwrap().into_owned();
+            let alone = column.read(0).unwrap();
+            prop_assert!((0..data.len()).all(|row| data.value(row) == alone.value(row)));
+            known.push(data);
+        }
     }
 
     #[test]
@@ -122,7 +154,7 @@ proptest! {
         times.sort_unstable();
         let times: Vec<i64> = times.into_iter().flat_map(|time| vec![time; runs]).collect();
         let segment = EventSegment::open(encode_times(&times).bytes).unwrap();
-        segment.verify().unwrap();
+        segment.verify(None).unwrap();
         let (mut back, mut group) = (Vec::new(), Vec::new());
         for number in 0..segment.groups() {
             segment.read_times(number, &mut group).unwrap();
@@ -134,17 +166,107 @@ proptest! {
     }
 }
 
+/// A column of integers and others that are near it (or texts that go with it): how, how far, and a
+/// pattern of nulls and exceptions.
+fn near_each_other(first: &[Option<i64>], others: &[(u8, i64, u64)]) -> EventRows {
+    let integers = |values: Vec<Option<i64>>| {
+        let values: Vec<EventValue> = values.into_iter().map(EventValue::from).collect();
+        column(EventKind::Integer, &values)
+    };
+    let mut columns = vec![integers(first.to_vec())];
+    for &(how, distance, pattern) in others {
+        let odd = |row: usize| pattern.rotate_left(row as u32 * 7) & 15 == 0;
+        let of = |(row, value): (usize, &Option<i64>)| match (how, odd(row)) {
+            (0, true) => None,
+            (1, true) => Some(row as i64),
+            _ => value.map(|value| value - distance * (row as i64 % 5) + i64::from(how == 2)),
+        };
+        let near: Vec<Option<i64>> = first.iter().enumerate().map(of).collect();
+        if how == 3 {
+            let text = |value: Option<i64>| value.map(|value| format!("t{}", value % 17)).into();
+            let texts: Vec<EventValue> = near.into_iter().map(text).collect();
+            columns.push(column(EventKind::Text, &texts));
+        } else {
+            columns.push(integers(near));
+        }
+    }
+    EventRows { times: (0..first.len() as i64).collect(), columns }
+}
+
+/// As a part would open it.
+fn stored(rows: &EventRows) -> Vec<StoredColumn> {
+    let mut columns: Vec<StoredColumn> = Vec::new();
+    for encoded in encode_stretch(rows).unwrap() {
+        let segment = EventSegment::open(encoded.bytes).unwrap();
+        let base = segment.base().map(|base| Box::new(columns[base as usize].clone()));
+        columns.push(StoredColumn::Segment(Arc::new(segment), base));
+    }
+    columns
+}
+
+#[test]
+fn columns_are_kept_by_the_one_that_tells_most_of_them() {
+    let length = |i: i64| 1000 + i * 7919 % 50_021;
+    let integers = |value: &dyn Fn(i64) -> i64| {
+        column(EventKind::Integer, &(0..200).map(|i| value(i).into()).collect::<Vec<_>>())
+    };
+    let names = |of: &str| {
+        let name = |i| format!("{of}{}", length(i) % 7).into();
+        column(EventKind::Text, &(0..200).map(name).collect::<Vec<EventValue>>())
+    };
+    let columns = vec![
+        integers(&length),
+        names("fingerprint "),
+        integers(&|i| i * 104_729 % 40_009),
+        // Less some that is small; one in four the same.
+        integers(&|i| length(i) - i % 50),
+        integers(&|i| if i % 4 == 0 { length(i) } else { 0 }),
+        names("text "),
+    ];
+    let stored = stored(&EventRows { times: (0..200).collect(), columns });
+    let base = |field: usize| match &stored[field] {
+        StoredColumn::Segment(segment, _) => segment.base(),
+        StoredColumn::Rows(..) => None,
+    };
+    assert_eq!([1, 2, 3, 4, 5, 6].map(base), [None, None, None, Some(1), Some(1), Some(2)]);
+    // Without what it is told by it cannot be read; nor with another's rows.
+    let StoredColumn::Segment(segment, base) = &stored[4] else { panic!("{stored:?}") };
+    assert!(segment.read(0, None).is_err() && segment.verify(None).is_err());
+    assert!(segment.read(0, Some(&base.as_ref().unwrap().read(6).unwrap())).is_err());
+    assert!(segment.read(0, Some(&stored[2].read(0).unwrap())).is_err());
+}
+
 /// Reads as far as it goes.
 fn probe(bytes: &[u8]) -> Result<(), crate::DecodeError> {
     let segment = EventSegment::open(bytes.to_vec())?;
     let mut times = Vec::new();
     for group in 0..segment.groups() {
         match segment.kind() {
-            Some(_) => drop(segment.read(group)?),
+            Some(_) => drop(segment.read(group, base(&segment).as_ref())?),
             None => segment.read_times(group, &mut times)?,
         }
     }
-    segment.verify()
+    let whole = segment.base().map(|_| {
+        let values = EventData { present: None, values: EventVector::Integer(BASE.to_vec()) };
+        EventRows { times: vec![0; BASE.len()], columns: vec![values] }
+    });
+    segment.verify(whole.map(|rows| StoredColumn::Rows(Arc::new(rows), 1)).as_ref())
+}
+
+/// The base of the sample that has one, a group of it.
+const BASE: [i64; GROUP_ROWS] = {
+    let mut base = [0; GROUP_ROWS];
+    let mut row = 0;
+    while row < base.len() {
+        base[row] = 90_000 + row as i64 * 7919 % 50_021;
+        row += 1;
+    }
+    base
+};
+
+fn base(segment: &EventSegment) -> Option<EventData> {
+    let values = EventVector::Integer(BASE.to_vec());
+    segment.base().map(|_| EventData { present: None, values })
 }
 
 fn samples() -> Vec<Vec<u8>> {
@@ -160,6 +282,14 @@ fn samples() -> Vec<Vec<u8>> {
         encode(EventKind::Text, values(&|i| ["lake", "cache", "warehouse"][i as usize % 3].into())),
         encode(EventKind::Text, vec![EventValue::Null; 5]),
         encode_times(&(0..40).map(|i| i / 4 * 1_000).collect::<Vec<_>>()).bytes,
+        {
+            let near = BASE.iter().enumerate().map(|(row, value)| value - row as i64 % 9);
+            let columns = [BASE.to_vec(), near.collect()];
+            let columns = columns
+                .map(|values| EventData { present: None, values: EventVector::Integer(values) });
+            let rows = EventRows { times: vec![0; BASE.len()], columns: columns.to_vec() };
+            encode_stretch(&rows).unwrap().pop().unwrap().bytes
+        },
     ]
 }
 

@@ -1,11 +1,20 @@
 //! Columns of a stretch become segments.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use super::base;
 use super::bounds::{GroupBounds, write_integers};
 use super::{GROUP_ROWS, MAGIC, STRETCH_ROWS_MAX, STRETCH_TEXT_BYTES_MAX, TIME_KIND, VERSION};
 use crate::codec::bytes::{write_frame, write_varint};
-use crate::codec::{bitmaps, event_integers, strings, values};
+use crate::codec::{bitmaps, distances, event_integers, strings, values};
 use crate::error::{Error, Result};
 use crate::model::{Bitmap, EventData, EventRows, EventVector};
+
+/// A base is to save one byte of so many: whoever reads the column reads the base too.
+const BASE_GAIN: usize = 8;
 
 /// A segment of a column, and what a part's meta keeps of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +60,36 @@ pub fn check_stretch(rows: &EventRows) -> Result<()> {
     Ok(())
 }
 
+/// The segments of a stretch that [`check_stretch`] has passed: of its times, then of its columns in
+/// their order. Encoded with rayon.
+///
+/// # Errors
+/// As [`encode_column`].
+pub fn encode_stretch(rows: &EventRows) -> Result<Vec<EncodedColumn>> {
+    let columns: Vec<Numbered<'_>> = rows.columns.par_iter().map(Numbered::of).collect();
+    let encoded = |field: usize| match field.checked_sub(1) {
+        None => Ok(encode_times(&rows.times)),
+        Some(at) => encode_among(&columns, at),
+    };
+    (0..=columns.len()).into_par_iter().map(encoded).collect()
+}
+
+/// One of the columns: by one that stands before it, where that saves enough bytes.
+fn encode_among(columns: &[Numbered<'_>], at: usize) -> Result<EncodedColumn> {
+    let (before, rest) = columns.split_at(at.min(columns.len()));
+    let Some(column) = rest.first() else {
+        let reason = format!("{at} is none of {}", columns.len());
+        return Err(Error::InvalidArgument { what: "column of a stretch", reason });
+    };
+    let alone = column.encode(None)?;
+    let candidates = before.iter().map(|column| &*column.data);
+    let Some(found) = base::nearest(candidates, &column.data) else { return Ok(alone) };
+    let Some(base) = before.get(found) else { return Ok(alone) };
+    let near = column.encode(Some((found as u32 + 1, &base.data)))?;
+    let gained = near.bytes.len() + alone.bytes.len() / BASE_GAIN < alone.bytes.len();
+    Ok(if gained { near } else { alone })
+}
+
 /// The segment of a stretch's times, ascending, 1 to [`STRETCH_ROWS_MAX`].
 #[must_use]
 pub fn encode_times(times: &[i64]) -> EncodedColumn {
@@ -60,30 +99,53 @@ pub fn encode_times(times: &[i64]) -> EncodedColumn {
         write_integers(&mut parts.directory, first, last);
         parts.group(|out| event_integers::encode(group, out));
     }
-    parts.finish(TIME_KIND, times.len(), &[])
+    parts.finish(TIME_KIND, times.len(), 0, &[])
 }
 
-/// The segment of one column of a stretch that [`check_stretch`] has passed.
+/// The segment of one column of a stretch that [`check_stretch`] has passed, by itself.
 ///
 /// # Errors
 /// [`Error::Limit`] where the texts of the dictionary exceed what a list may hold, which the bound of
 /// a stretch rules out.
 pub fn encode_column(data: &EventData) -> Result<EncodedColumn> {
-    let mut dictionary = Vec::new();
-    let numbered = renumbered(data, &mut dictionary);
-    let data = numbered.as_ref().unwrap_or(data);
-    let mut head = Vec::new();
-    if matches!(data.values, EventVector::Text { .. }) {
-        strings::encode(&dictionary, &mut head)?;
+    Numbered::of(data).encode(None)
+}
+
+/// A column whose texts are numbered by first appearance, unused ones left out.
+struct Numbered<'a> {
+    /// Of texts without their dictionary.
+    data: Cow<'a, EventData>,
+    dictionary: Vec<Arc<str>>,
+}
+
+impl<'a> Numbered<'a> {
+    fn of(data: &'a EventData) -> Self {
+        let mut dictionary = Vec::new();
+        let data = match renumbered(data, &mut dictionary) {
+            Some(numbered) => Cow::Owned(numbered),
+            None => Cow::Borrowed(data),
+        };
+        Self { data, dictionary }
     }
-    let mut parts = Parts::default();
-    for start in (0..data.len()).step_by(GROUP_ROWS) {
-        let group = slice(data, start..data.len().min(start + GROUP_ROWS));
-        let bounds = GroupBounds::of(&group);
-        bounds.write(&mut parts.directory);
-        parts.group(|out| write_group(&group, &bounds, out));
+
+    /// By itself, or as distances from the column of this number.
+    fn encode(&self, base: Option<(u32, &EventData)>) -> Result<EncodedColumn> {
+        let (data, mut head) = (&*self.data, Vec::new());
+        if matches!(data.values, EventVector::Text { .. }) {
+            strings::encode(&self.dictionary, &mut head)?;
+        }
+        let mut parts = Parts::default();
+        for start in (0..data.len()).step_by(GROUP_ROWS) {
+            let rows = start..data.len().min(start + GROUP_ROWS);
+            let group = slice(data, rows.clone());
+            let base = base.map(|(_, base)| slice(base, rows));
+            let bounds = GroupBounds::of(&group);
+            bounds.write(&mut parts.directory);
+            parts.group(|out| write_group(&group, &bounds, base.as_ref(), out));
+        }
+        let field = base.map_or(0, |(field, _)| field);
+        Ok(parts.finish(data.kind().tag(), data.len(), field, &head))
     }
-    Ok(parts.finish(data.kind().tag(), data.len(), &head))
 }
 
 /// What comes together of a segment.
@@ -102,10 +164,11 @@ impl Parts {
         self.count += 1;
     }
 
-    fn finish(self, kind: u8, rows: usize, head: &[u8]) -> EncodedColumn {
+    fn finish(self, kind: u8, rows: usize, base: u32, head: &[u8]) -> EncodedColumn {
         let mut body = vec![kind];
         write_varint(&mut body, rows as u64);
         write_varint(&mut body, GROUP_ROWS as u64);
+        write_varint(&mut body, u64::from(base));
         body.extend_from_slice(head);
         body.extend_from_slice(&self.directory);
         body.extend_from_slice(&self.groups);
@@ -115,8 +178,8 @@ impl Parts {
     }
 }
 
-/// Texts numbered by first appearance, unused ones left out; `None` of other columns.
-fn renumbered(data: &EventData, dictionary: &mut Vec<std::sync::Arc<str>>) -> Option<EventData> {
+/// Texts numbered by first appearance, 0 where there is none; `None` of other columns.
+fn renumbered(data: &EventData, dictionary: &mut Vec<Arc<str>>) -> Option<EventData> {
     let EventVector::Text { ids, dictionary: known } = &data.values else { return None };
     let mut number = vec![u32::MAX; known.len()];
     let ids = ids.iter().enumerate().map(|(row, &id)| {
@@ -130,7 +193,7 @@ fn renumbered(data: &EventData, dictionary: &mut Vec<std::sync::Arc<str>>) -> Op
         }
         *number
     });
-    let values = EventVector::Text { ids: ids.collect(), dictionary: std::sync::Arc::default() };
+    let values = EventVector::Text { ids: ids.collect(), dictionary: Arc::default() };
     Some(EventData { present: data.present.clone(), values })
 }
 
@@ -142,7 +205,7 @@ fn slice(data: &EventData, rows: std::ops::Range<usize>) -> EventData {
         EventVector::Float(values) => EventVector::Float(piece(values, &rows)),
         EventVector::Boolean(values) => EventVector::Boolean(bits(values)),
         EventVector::Text { ids, .. } => {
-            EventVector::Text { ids: piece(ids, &rows), dictionary: std::sync::Arc::default() }
+            EventVector::Text { ids: piece(ids, &rows), dictionary: Arc::default() }
         }
     };
     EventData { present: data.present.as_ref().map(bits), values }
@@ -152,8 +215,14 @@ fn piece<T: Copy>(values: &[T], rows: &std::ops::Range<usize>) -> Vec<T> {
     values.get(rows.clone()).unwrap_or_default().to_vec()
 }
 
-/// Which rows hold values, where some do not, and the values of those that do.
-fn write_group(group: &EventData, bounds: &GroupBounds, out: &mut Vec<u8>) {
+/// Which rows hold values, where some do not, and the values of those that do; as distances from their
+/// bases, where there are some.
+fn write_group(
+    group: &EventData,
+    bounds: &GroupBounds,
+    base: Option<&EventData>,
+    out: &mut Vec<u8>,
+) {
     if bounds.nulls == bounds.rows {
         return;
     }
@@ -163,9 +232,12 @@ fn write_group(group: &EventData, bounds: &GroupBounds, out: &mut Vec<u8>) {
     }
     let rows = || (0..group.len()).filter(|&row| present.is_none_or(|present| present.get(row)));
     match &group.values {
-        EventVector::Integer(values) => {
-            let values: Vec<i64> = rows().filter_map(|row| values.get(row).copied()).collect();
-            event_integers::encode(&values, out);
+        EventVector::Integer(_) | EventVector::Text { .. } => {
+            let numbers = base::numbers(group, rows());
+            match base {
+                Some(base) => distances::encode(&numbers, &base::numbers(base, rows()), out),
+                None => event_integers::encode(&numbers, out),
+            }
         }
         EventVector::Float(numbers) => {
             let numbers: Vec<f64> = rows().filter_map(|row| numbers.get(row).copied()).collect();
@@ -176,11 +248,6 @@ fn write_group(group: &EventData, bounds: &GroupBounds, out: &mut Vec<u8>) {
         }
         EventVector::Boolean(bits) => {
             bitmaps::encode(&rows().map(|row| bits.get(row)).collect(), out);
-        }
-        EventVector::Text { ids, .. } => {
-            let ids: Vec<i64> =
-                rows().filter_map(|row| ids.get(row).map(|&id| i64::from(id))).collect();
-            event_integers::encode(&ids, out);
         }
     }
 }
