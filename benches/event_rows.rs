@@ -544,15 +544,15 @@ fn questions(engine: &Engine, days: i64, criterion: &mut Criterion, expected: Op
     let answer = engine.scan_events(&slowest()).unwrap();
     println!("top 20 slowest: {:?}", answer.evidence);
     let selector = Selector::metric(RESPONSES).unwrap();
-    let answer = p99(engine, &selector, days);
+    let responses = p99(engine, &selector, days);
     println!(
         "p99 by source by 5 min: {} groups, {} windows, {:?}",
-        answer.groups.len(),
-        answer.windows.len(),
-        answer.evidence.tiers
+        responses.groups.len(),
+        responses.windows.len(),
+        responses.evidence.tiers
     );
     if let Some(expected) = expected {
-        check_p99(&answer, expected.first.clone());
+        check_p99(&responses, expected.first.clone());
         let duration = engine.event_schema(QUERIES).unwrap().position("duration").unwrap();
         let found = (0..answer.rows.len()).map(|row| match answer.rows.value(row, duration) {
             EventValue::Integer(duration) => (duration, answer.rows.times[row]),
