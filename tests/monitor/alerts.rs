@@ -17,7 +17,7 @@ use crate::{START, engine, last};
 const MINUTE: Duration = Duration::from_secs(60);
 
 struct World {
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
     clock: Arc<SimulatedClock>,
     engine: Arc<Engine>,
 }
@@ -26,7 +26,7 @@ fn world() -> World {
     let dir = tempfile::tempdir().unwrap();
     let clock = Arc::new(SimulatedClock::new(START));
     let engine = engine(dir.path(), &clock);
-    World { _dir: dir, clock, engine }
+    World { dir, clock, engine }
 }
 
 fn selector(text: &str) -> Selector {
@@ -48,6 +48,14 @@ impl World {
         for (series, value) in values {
             self.write(series, MetricKind::Gauge, *value);
         }
+    }
+
+    /// Closes the store and opens it again.
+    fn reopened(self) -> Self {
+        let Self { dir, clock, engine: open } = self;
+        Arc::into_inner(open).unwrap().close().unwrap();
+        let engine = engine(dir.path(), &clock);
+        Self { dir, clock, engine }
     }
 
     fn start(&self, rules: Vec<Rule>, options: AlertOptions) -> (Alerts, Receiver<Notification>) {
@@ -142,6 +150,7 @@ fn states_and_silences_survive_a_restart() {
     alerts.stop().unwrap();
 
     // Half an hour without anybody: a wait does not go on meanwhile, a beginning stays.
+    let world = world.reopened();
     world.clock.advance(Duration::from_secs(1800));
     let (alerts, received) = world.start(rules(), by_hand());
     assert_eq!(alerts.silences(), [(id, silence)]);
@@ -169,6 +178,7 @@ fn states_and_silences_survive_a_restart() {
     alerts.evaluate().unwrap();
     assert_eq!(told(&received).iter().filter(|(state, _)| *state == Resolved).count(), 2);
     alerts.stop().unwrap();
+    let world = world.reopened();
     let (alerts, _) = world.start(rules(), by_hand());
     assert!(alerts.active().is_empty() && alerts.silences().is_empty());
 }

@@ -68,8 +68,8 @@ fn alerts_are_posted_and_answers_say_whether_to_try_again() {
     assert!(notifier.notify(&notification).unwrap_err().transient);
 }
 
-/// With `ICECORE_ALERTMANAGER=http://127.0.0.1:9093` of a real one that runs: it takes the alert, and
-/// holds it until it is resolved.
+/// With `ICECORE_ALERTMANAGER=http://127.0.0.1:9093` of a real one that runs (`tests/peers/alertmanager.py`
+/// starts it): it takes the alert, and holds it until it is resolved.
 #[test]
 fn a_real_alertmanager_takes_them() {
     let Ok(base) = std::env::var("ICECORE_ALERTMANAGER") else { return };
