@@ -15,13 +15,13 @@ use icecore::codec::{partials, schemas, sketches, strings, timestamps, values};
 use icecore::fs::Fs;
 use icecore::index::table;
 use icecore::model::{
-    EventBatch, EventColumn, EventData, EventKind, EventSchema, EventValue, EventVector, Metadata,
-    MetricKind, Series, SeriesId,
+    EventBatch, EventColumn, EventData, EventKind, EventRows, EventSchema, EventValue, EventVector,
+    Metadata, MetricKind, Series, SeriesId,
 };
 use icecore::part::{Layout, PartSpec, write};
 use icecore::segment::{
     Group, Records, SegmentLimits, SeriesRecords, encode_column, encode_records, encode_segments,
-    encode_times,
+    encode_stretch, encode_times,
 };
 use icecore::server::remote::{compress, push_series};
 use icecore::store::StoreKind;
@@ -238,6 +238,15 @@ fn events() -> Result<()> {
         let data = EventData { present, values };
         let encoded = encode_column(&data)?;
         put("events", data.kind().name(), &encoded.bytes[FRAME_OVERHEAD_BYTES..]);
+    }
+    // Near the base that `fuzz_targets/events.rs` hands over.
+    let base: Vec<i64> = rows.clone().map(|row| row as i64 * 7919 % 50_021).collect();
+    let near = base.iter().zip(rows).map(|(base, row)| base - row as i64 % 9).collect();
+    let columns = [base, near]
+        .map(|values| EventData { present: None, values: EventVector::Integer(values) });
+    let stretch = encode_stretch(&EventRows { times, columns: columns.to_vec() })?;
+    if let Some(near) = stretch.last() {
+        put("events", "near", &near.bytes[FRAME_OVERHEAD_BYTES..]);
     }
     let mut table = Vec::new();
     schemas::encode(&event_table()?, &mut table);
