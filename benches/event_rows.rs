@@ -37,7 +37,7 @@ use icecore::aggregate::Distribution;
 use icecore::engine::{Environment, SeriesHandle, Writer};
 use icecore::fs::RealFs;
 use icecore::model::{
-    EventRows, EventSchema, EventValue, EventVector, Metadata, MetricKind, Selector,
+    EventBatch, EventRows, EventSchema, EventValue, EventVector, Metadata, MetricKind, Selector,
 };
 use icecore::monitor::attribution::{Call, SourceTime, attribute};
 use icecore::monitor::{FederationMonitor, MonitorOptions, QUERIES, SOURCE_CALLS};
@@ -338,13 +338,36 @@ fn schemas(engine: &Arc<Engine>) -> [EventSchema; 2] {
     [QUERIES, SOURCE_CALLS].map(|table| EventSchema::clone(&engine.event_schema(table).unwrap()))
 }
 
-/// Values in the order of the columns.
-fn arranged(schema: &EventSchema, named: Named) -> Vec<EventValue> {
-    let mut row = vec![EventValue::Null; schema.columns().len()];
-    for (name, value) in named {
-        row[schema.position(name).unwrap()] = value;
+/// A table that rows of named values are written into.
+struct Table {
+    schema: EventSchema,
+    writer: EventWriter,
+    batch: EventBatch,
+    /// Where each value of a row stands: every row names the same, in the same order.
+    positions: Vec<usize>,
+}
+
+impl Table {
+    fn new(engine: &Engine, schema: &EventSchema) -> Self {
+        let writer = engine.events(schema).unwrap().with_durability(Durability::Buffered);
+        let batch = writer.batch();
+        Self { schema: schema.clone(), writer, batch, positions: Vec::new() }
     }
-    row
+
+    fn push(&mut self, time: i64, named: Named) {
+        let Self { schema, positions, .. } = self;
+        if positions.is_empty() {
+            positions.extend(named.iter().map(|(name, _)| schema.position(name).unwrap()));
+        }
+        let mut row = vec![EventValue::Null; schema.columns().len()];
+        positions.iter().zip(named).for_each(|(&at, (_, value))| row[at] = value);
+        self.batch.push(time, row).unwrap();
+    }
+
+    fn write(&mut self) {
+        let full = std::mem::replace(&mut self.batch, self.writer.batch());
+        drop(self.writer.append_batch(full).unwrap());
+    }
 }
 
 fn open(dir: &Path, days: i64) -> Engine {
@@ -409,14 +432,10 @@ impl Responses {
 }
 
 fn load(engine: &Engine, schemas: &[EventSchema; 2], a_day: i64, days: i64) -> Expected {
-    let writers = schemas.each_ref().map(|schema| {
-        let writer: EventWriter = engine.events(schema).unwrap();
-        writer.with_durability(Durability::Buffered)
-    });
+    let [mut queries, mut calls] = schemas.each_ref().map(|schema| Table::new(engine, schema));
     let mut workload = Workload::new(a_day);
     let mut expected = Expected::default();
     let mut responses = Responses::new(engine, &workload.names);
-    let (mut queries, mut calls) = (writers[0].batch(), writers[1].batch());
     for number in 0..a_day * days {
         let Query { began, row, sources, duration, waited } = workload.next();
         responses.advance(began);
@@ -434,17 +453,11 @@ fn load(engine: &Engine, schemas: &[EventSchema; 2], a_day: i64, days: i64) -> E
                 expected.calls += 1;
             }
         }
-        queries.push(began, arranged(&schemas[0], row)).unwrap();
-        for row in sources {
-            calls.push(began, arranged(&schemas[1], row)).unwrap();
-        }
+        queries.push(began, row);
+        sources.into_iter().for_each(|row| calls.push(began, row));
         if number % 64 == 63 || number + 1 == a_day * days {
-            let full = (
-                std::mem::replace(&mut queries, writers[0].batch()),
-                std::mem::replace(&mut calls, writers[1].batch()),
-            );
-            drop(writers[0].append_batch(full.0).unwrap());
-            drop(writers[1].append_batch(full.1).unwrap());
+            queries.write();
+            calls.write();
         }
     }
     responses.advance(i64::MAX);
@@ -604,10 +617,10 @@ fn main() {
             began.elapsed().as_secs_f64(),
         );
         sizes(&engine, &schemas, a_day * days);
-        let began = Instant::now();
-        while engine.maintain().unwrap().is_some() {}
-        println!("maintenance took {:.1} s", began.elapsed().as_secs_f64());
     }
+    let began = Instant::now();
+    while engine.maintain().unwrap().is_some() {}
+    println!("maintenance took {:.1} s", began.elapsed().as_secs_f64());
     sizes(&engine, &schemas, a_day * days);
     let mut criterion =
         Criterion::default().measurement_time(Duration::from_secs(3)).configure_from_args();

@@ -3,7 +3,7 @@
 //! `cargo bench --bench tsbs`: 100 hosts with ten gauges each and eight tags, a reading every 10 s
 //! for 24 h (8.64 M samples), integer random walks within 0 to 100 as the suite makes them. Loaded
 //! through the public API into a store of default options on a simulated clock, which then does all
-//! the maintenance that is due: parts merged, tiers of 1 min, 10 min, 1 h and 1 d built. Queries are
+//! the maintenance that is due: parts merged, tiers of 1 min, 5 min, 1 h and 1 d built. Queries are
 //! asked through the public API with selectors that are parsed before; each answer is checked once
 //! against a plain loop over the readings.
 //!

@@ -118,8 +118,8 @@ impl Tier {
     pub const RAW: Self = Self(0);
     /// One record a minute.
     pub const MINUTE: Self = Self(60_000_000_000);
-    /// One record every ten minutes.
-    pub const TEN_MINUTES: Self = Self(600_000_000_000);
+    /// One record every five minutes.
+    pub const FIVE_MINUTES: Self = Self(300_000_000_000);
     /// One record an hour.
     pub const HOUR: Self = Self(3_600_000_000_000);
     /// One record a day.
@@ -169,7 +169,7 @@ impl Tier {
 }
 
 impl fmt::Display for Tier {
-    /// `raw`, or the resolution in its largest whole unit: `1m`, `10m`, `1h`, `1d`, `1500ms`.
+    /// `raw`, or the resolution in its largest whole unit: `1m`, `5m`, `1h`, `1d`, `1500ms`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_raw() {
             return f.write_str("raw");
@@ -265,9 +265,9 @@ mod tests {
         assert_eq!(Tier::MINUTE.ceil(Timestamp::from_secs(60)), Timestamp::from_secs(60));
         assert_eq!(Tier::RAW.floor(Timestamp(7)), Timestamp(7));
         assert_eq!(Tier::DAY.floor(Timestamp::MIN), Timestamp::MIN);
-        let named = [Tier::RAW, Tier::MINUTE, Tier::TEN_MINUTES, Tier::HOUR, Tier::DAY];
+        let named = [Tier::RAW, Tier::MINUTE, Tier::FIVE_MINUTES, Tier::HOUR, Tier::DAY];
         let names: Vec<String> = named.iter().map(ToString::to_string).collect();
-        assert_eq!(names, ["raw", "1m", "10m", "1h", "1d"]);
+        assert_eq!(names, ["raw", "1m", "5m", "1h", "1d"]);
         assert!(named.is_sorted());
     }
 

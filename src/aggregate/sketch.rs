@@ -177,14 +177,13 @@ impl Sketch {
         let Some(last) = self.count().checked_sub(1) else { return f64::NAN };
         // `last as f64` may round up.
         let rank = ((q.clamp(0.0, 1.0) * last as f64) as u64).min(last);
-        let negative =
-            self.negative.iter().rev().map(|bin| (-Self::value_of(bin.index), bin.count));
-        let positive = self.positive.iter().map(|bin| (Self::value_of(bin.index), bin.count));
+        let negative = self.negative.iter().rev().map(|bin| (-1.0, bin.index, bin.count));
+        let positive = self.positive.iter().map(|bin| (1.0, bin.index, bin.count));
         let mut below = 0_u64;
-        for (value, count) in negative.chain([(0.0, self.zero)]).chain(positive) {
+        for (sign, index, count) in negative.chain([(0.0, 0, self.zero)]).chain(positive) {
             below = below.saturating_add(count);
             if below > rank {
-                return value;
+                return sign * Self::value_of(index);
             }
         }
         f64::NAN
@@ -192,46 +191,43 @@ impl Sketch {
 }
 
 /// Adds `others` to `bins`, both ascending, in place: from the highest down, into the room that
-/// the new ones need.
+/// the new ones need. Which list comes next is not to be foreseen, so that it is computed, not branched
+/// on.
 fn merge_bins(bins: &mut Vec<Bin>, others: &[Bin]) {
-    let mut read = bins.len();
+    let (mut read, mut left) = (bins.len(), others.len());
     let mut write = read + new_bins(bins, others);
     bins.resize(write, Bin { index: 0, count: 0 });
-    let mut others = others.iter().rev().copied().peekable();
-    // Below the last of the others everything stands in its place already.
-    while let Some(&other) = others.peek() {
-        let ours = read.checked_sub(1).and_then(|at| bins.get(at)).copied();
-        let next = match ours {
-            Some(ours) if ours.index > other.index => {
-                read -= 1;
-                ours
-            }
-            Some(ours) if ours.index == other.index => {
-                read -= 1;
-                others.next();
-                Bin { count: ours.count.saturating_add(other.count), ..ours }
-            }
-            _ => {
-                others.next();
-                other
-            }
-        };
+    while let (Some(ours), Some(other)) = (before(bins, read), before(others, left)) {
+        let (ours_next, other_next) = (ours.index >= other.index, other.index >= ours.index);
+        let count = |bin: Bin, next: bool| if next { bin.count } else { 0 };
         write -= 1;
+        read -= usize::from(ours_next);
+        left -= usize::from(other_next);
+        let count = count(ours, ours_next).saturating_add(count(other, other_next));
         if let Some(slot) = bins.get_mut(write) {
-            *slot = next;
+            *slot = Bin { index: ours.index.max(other.index), count };
         }
+    }
+    // Of ours, what is left stands in its place already.
+    if let (Some(slots), Some(rest)) = (bins.get_mut(..left), others.get(..left)) {
+        slots.copy_from_slice(rest);
     }
     join_lowest(bins);
 }
 
+fn before(bins: &[Bin], at: usize) -> Option<Bin> {
+    bins.get(at.checked_sub(1)?).copied()
+}
+
 /// How many of `others` are not among `bins`.
 fn new_bins(bins: &[Bin], others: &[Bin]) -> usize {
-    let mut ours = bins.iter().map(|bin| bin.index).peekable();
-    let is_new = |other: &&Bin| {
-        while ours.next_if(|&index| index < other.index).is_some() {}
-        ours.peek() != Some(&other.index)
-    };
-    others.iter().filter(is_new).count()
+    let (mut read, mut left, mut shared) = (bins.len(), others.len(), 0);
+    while let (Some(ours), Some(other)) = (before(bins, read), before(others, left)) {
+        read -= usize::from(ours.index >= other.index);
+        left -= usize::from(other.index >= ours.index);
+        shared += usize::from(other.index == ours.index);
+    }
+    others.len() - shared
 }
 
 /// Joins the lowest bins until there are not too many.

@@ -29,7 +29,7 @@ Examples:
 pub(super) struct Compact {
     #[command(flatten)]
     store: StoreArguments,
-    /// Which tiers and sketches to build: docs/policy.md [default: 1m, 10m, 1h and 1d, no sketches
+    /// Which tiers and sketches to build: docs/policy.md [default: 1m, 5m, 1h and 1d, no sketches
     /// but those of distributions]
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,

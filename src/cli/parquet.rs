@@ -27,7 +27,7 @@ pub(super) fn contents(text: &str) -> Result<Contents, String> {
         "raw" => Ok(Contents::Samples),
         "raw-distributions" => Ok(Contents::Records(Tier::RAW)),
         tier => parse_tier(tier).map(Contents::Records).ok_or_else(|| {
-            format!("{text:?} is no tier such as raw, raw-distributions, 1m, 10m, 1h, 1d")
+            format!("{text:?} is no tier such as raw, raw-distributions, 1m, 5m, 1h, 1d")
         }),
     }
 }

@@ -363,7 +363,7 @@ mod tests {
             ages in prop::collection::btree_map(0_usize..5, 1_u64..1 << 34, 0..5),
             bytes in prop::collection::btree_map(0_usize..4, 0_u64..1 << 50, 0..4),
         ) -> Keep {
-            let tiers = [Tier::RAW, Tier::MINUTE, Tier::TEN_MINUTES, Tier::HOUR, Tier::DAY];
+            let tiers = [Tier::RAW, Tier::MINUTE, Tier::FIVE_MINUTES, Tier::HOUR, Tier::DAY];
             let aged = ages.into_iter().fold(Keep::FOREVER, |keep, (tier, seconds)| {
                 keep.with(tiers[tier], Duration::from_secs(seconds))
             });

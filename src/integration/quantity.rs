@@ -106,7 +106,7 @@ impl fmt::Display for Bytes {
     }
 }
 
-/// A tier by its name: `raw`, or how long its buckets are: `1m`, `10m`, `1h`, `1d`. `None` for
+/// A tier by its name: `raw`, or how long its buckets are: `1m`, `5m`, `1h`, `1d`. `None` for
 /// anything else.
 #[must_use]
 pub fn parse_tier(text: &str) -> Option<Tier> {
@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn tiers_by_name() {
-        for tier in [Tier::RAW, Tier::MINUTE, Tier::TEN_MINUTES, Tier::HOUR, Tier::DAY] {
+        for tier in [Tier::RAW, Tier::MINUTE, Tier::FIVE_MINUTES, Tier::HOUR, Tier::DAY] {
             assert_eq!(parse_tier(&tier.to_string()), Some(tier));
         }
         assert_eq!(parse_tier("0s"), None);

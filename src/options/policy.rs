@@ -82,7 +82,7 @@ pub struct TableRule {
 /// What is kept of history, how long, and within how many bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
-    /// The tiers beside raw, ascending; each resolution divides the next. By default 1 min, 10 min,
+    /// The tiers beside raw, ascending; each resolution divides the next. By default 1 min, 5 min,
     /// 1 h and 1 d.
     pub tiers: Vec<Tier>,
     /// Which series' tier records carry a quantile sketch, beside distributions, which always do.
@@ -109,7 +109,7 @@ pub struct Policy {
 impl Default for Policy {
     fn default() -> Self {
         Self {
-            tiers: vec![Tier::MINUTE, Tier::TEN_MINUTES, Tier::HOUR, Tier::DAY],
+            tiers: vec![Tier::MINUTE, Tier::FIVE_MINUTES, Tier::HOUR, Tier::DAY],
             sketches: Vec::new(),
             keep: Keep::FOREVER,
             rules: Vec::new(),

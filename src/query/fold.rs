@@ -1,5 +1,6 @@
 //! Folding: from decoded samples to the windows of a series, from series to a group.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use super::Function;
@@ -190,8 +191,8 @@ impl Row {
             finished.counts.push(window.partial.count);
             let sketch = self.sketches.get(index).filter(|sketch| !sketch.is_empty());
             let sketch = sketch.map(|sketch| {
-                let mut all = sketch.clone();
-                values.iter().for_each(|&value| all.record(value, 1));
+                let mut all = Cow::Borrowed(sketch);
+                values.iter().for_each(|&value| all.to_mut().record(value, 1));
                 all
             });
             for (column, function) in finished.values.iter_mut().zip(functions) {

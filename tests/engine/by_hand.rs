@@ -37,7 +37,7 @@ pub(crate) fn options() -> Options {
         partition: Duration::from_secs(PARTITION as u64),
         maintenance: Maintenance::ByHand,
         policy: Policy {
-            tiers: vec![Tier::MINUTE, Tier::TEN_MINUTES],
+            tiers: vec![Tier::MINUTE, Tier::FIVE_MINUTES],
             keep: Keep::FOREVER,
             lateness: Duration::from_secs(60),
             ..Policy::default()

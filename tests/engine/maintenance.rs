@@ -54,7 +54,7 @@ fn the_background_thread_works_unasked_and_stops_when_told() {
     for nth in 0..6 {
         partition(&engine, &["m"], nth);
     }
-    eventually("both tiers", || has_tier(&engine, Tier::TEN_MINUTES));
+    eventually("both tiers", || has_tier(&engine, Tier::FIVE_MINUTES));
     let raw = ask(&engine, "m", 5, TierChoice::Raw);
     let began = Instant::now();
     engine.close().unwrap();
@@ -63,7 +63,7 @@ fn the_background_thread_works_unasked_and_stops_when_told() {
     assert_eq!(engine.recovery().swept, 0, "nothing half built was left");
     let auto = ask(&engine, "m", 5, TierChoice::Auto);
     assert_eq!(auto.groups, raw.groups);
-    assert!(auto.evidence.tiers.iter().any(|read| read.tier == Tier::TEN_MINUTES));
+    assert!(auto.evidence.tiers.iter().any(|read| read.tier == Tier::FIVE_MINUTES));
 }
 
 /// The largest file below a directory: the columns.

@@ -290,7 +290,7 @@ fn the_directory_stays_near_its_live_bytes() {
     let keep = Keep::FOREVER
         .with(Tier::RAW, Duration::from_secs(10 * PARTITION as u64))
         .with(Tier::MINUTE, Duration::from_secs(20 * PARTITION as u64))
-        .with(Tier::TEN_MINUTES, Duration::from_secs(30 * PARTITION as u64));
+        .with(Tier::FIVE_MINUTES, Duration::from_secs(30 * PARTITION as u64));
     let options = Options { store: StoreKind::default(), head_bytes_max: 1 << 18, ..keeping(keep) };
     let environment = Environment { fs: Arc::new(fs.clone()), clock: Arc::clone(&clock) as _ };
     let engine = Engine::open_in(dir.path(), options, environment).unwrap();

@@ -59,7 +59,7 @@ fn store(tiers: Vec<Tier>, keep: Keep) -> (Engine, TempDir) {
 }
 
 fn tiers() -> Vec<Tier> {
-    vec![Tier::TEN_MINUTES, Tier::HOUR]
+    vec![Tier::FIVE_MINUTES, Tier::HOUR]
 }
 
 fn ask(engine: &Engine, text: &str, steps: Steps, tiers: Tiers) -> Outcome {

@@ -75,7 +75,7 @@ mod tests {
     const DAY: i64 = 24 * HOUR;
 
     fn default_tiers() -> Vec<Tier> {
-        vec![Tier::MINUTE, Tier::TEN_MINUTES, Tier::HOUR, Tier::DAY]
+        vec![Tier::MINUTE, Tier::FIVE_MINUTES, Tier::HOUR, Tier::DAY]
     }
 
     #[test]
@@ -90,7 +90,7 @@ mod tests {
         assert_eq!(lengths(7 * HOUR), [6 * HOUR, 6 * HOUR, 6 * HOUR, DAY]);
         assert_eq!(lengths(2 * HOUR), [2 * HOUR, 2 * HOUR, 2 * HOUR, DAY]);
         assert_eq!(lengths(25 * MINUTE), [20 * MINUTE, 20 * MINUTE, HOUR, DAY]);
-        assert_eq!(lengths(MINUTE), [MINUTE, 10 * MINUTE, HOUR, DAY]);
+        assert_eq!(lengths(MINUTE), [MINUTE, 5 * MINUTE, HOUR, DAY]);
         assert_eq!(stretch_ns(&[Tier::DAY], Tier::DAY, HOUR), DAY);
     }
 

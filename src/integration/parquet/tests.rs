@@ -284,7 +284,7 @@ fn directories_are_days_months_or_years() {
     };
     assert_eq!(names(Tier::RAW).len(), 33);
     assert_eq!(names(Tier::RAW)[1], "tier=raw/date=2026-01-01");
-    assert_eq!(names(Tier::TEN_MINUTES).len(), 33);
+    assert_eq!(names(Tier::FIVE_MINUTES).len(), 33);
     assert_eq!(
         names(Tier::HOUR),
         ["tier=1h/date=2025-12-01", "tier=1h/date=2026-01-01", "tier=1h/date=2026-02-01"]
