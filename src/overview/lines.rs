@@ -258,8 +258,10 @@ pub(super) fn live_detail(query: &RunningQuery) -> QueryDetail {
         }
     };
     let entered = so_far.phases.iter().filter(|(_, time)| !time.is_zero());
-    let phase =
-        |(phase, time): (Phase, _)| PhaseTime { phase: phase.name().to_owned(), micros: micros(time) };
+    let phase = |(phase, time): (Phase, _)| PhaseTime {
+        phase: phase.name().to_owned(),
+        micros: micros(time),
+    };
     let mut calls: Vec<CallLine> = so_far.sources.iter().map(call).collect();
     sort(&mut calls);
     QueryDetail {

@@ -79,11 +79,7 @@ impl Overview {
     ///
     /// # Errors
     /// [`Question::check`]'s; limits, deadline and cancellation of the reading; I/O or corruption.
-    pub fn of(
-        reading: &Reading<'_>,
-        question: &Question,
-        live: Option<&LiveView>,
-    ) -> Result<Self> {
+    pub fn of(reading: &Reading<'_>, question: &Question, live: Option<&LiveView>) -> Result<Self> {
         question.check()?;
         let monitored = reading.is_monitored();
         let now = reading.engine.now();
@@ -159,11 +155,7 @@ impl QueryDetail {
     ///
     /// # Errors
     /// Limits, deadline and cancellation of the reading; I/O or corruption.
-    pub fn of(
-        reading: &Reading<'_>,
-        id: QueryId,
-        live: Option<&LiveView>,
-    ) -> Result<Option<Self>> {
+    pub fn of(reading: &Reading<'_>, id: QueryId, live: Option<&LiveView>) -> Result<Option<Self>> {
         let running = live.map(LiveView::running).unwrap_or_default();
         if let Some(query) = running.iter().find(|query| query.so_far.id == id) {
             return Ok(Some(lines::live_detail(query)));
@@ -247,8 +239,7 @@ fn alerts(reading: &Reading<'_>, at: Timestamp) -> Result<Vec<AlertLine>> {
         // The metric's name is a label too: all the others are those of the state.
         let same = series.labels().filter(|(name, _)| *name != METRIC_NAME_LABEL);
         let same = same.map(|(name, value)| Matcher::new(name, MatchOp::Equal, value));
-        let metric =
-            Matcher::new(METRIC_NAME_LABEL, MatchOp::Equal, "alert_since_seconds");
+        let metric = Matcher::new(METRIC_NAME_LABEL, MatchOp::Equal, "alert_since_seconds");
         let since = Selector::new(same.chain([metric]).collect::<Result<_>>()?)?;
         let since = reading.last(&since, until)?;
         let since = since.first().map(|since| Timestamp((since.sample.value * 1e9) as i64));

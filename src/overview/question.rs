@@ -94,9 +94,8 @@ impl Question {
     /// # Errors
     /// [`Error::InvalidArgument`] where the window or the limit is out of bounds.
     pub fn check(&self) -> Result<()> {
-        let invalid = |what, reason: &str| {
-            Err(Error::InvalidArgument { what, reason: reason.to_owned() })
-        };
+        let invalid =
+            |what, reason: &str| Err(Error::InvalidArgument { what, reason: reason.to_owned() });
         if !(WINDOW_MIN..=WINDOW_MAX).contains(&self.window) {
             return invalid("window", "must be within 1 s and 31 d");
         }

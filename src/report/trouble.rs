@@ -16,9 +16,9 @@ use std::sync::Arc;
 
 use super::burst::{Burst, Share, bursts};
 use super::sheet::QueryWindow;
-use crate::overview::{Grid, Lengths, SourceSums};
 use crate::integration::figures::{self, percent, seconds};
 use crate::monitor::OutcomeKind;
+use crate::overview::{Grid, Lengths, SourceSums};
 use crate::time::TimeRange;
 
 /// Most bursts of one kind of one subject.
