@@ -227,3 +227,185 @@ fn resize(view: &mut View, longer: bool) -> Effect {
     view.question.window = window;
     Effect::Ask
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::top::view::Origin;
+    use crate::monitor::{OutcomeKind, QueryId};
+    use crate::overview::{Overview, Question};
+
+    /// Ten queries, numbered downwards from `newest`; an hour of history that ends at noon.
+    fn facts(newest: u64) -> Overview {
+        let line = |number: u64| {
+            serde_json::json!({
+                "id": format!("{number:016x}"), "began": "2026-11-27T12:00:00Z", "outcome": "ok", "error": "",
+                "tenant": "", "user": "", "fingerprint": "", "text": "", "length_us": 1, "phase": null,
+                "progress": null, "under_way": [], "rows_in": 0, "rows_out": 0, "bytes_in": 0,
+                "bytes_out": 0, "cpu_us": 0, "waiting_us": 0, "critical_source": null, "critical_us": 0,
+            })
+        };
+        let recent: Vec<_> = (0..10).map(|back| line(newest - back)).collect();
+        let text = serde_json::json!({
+            "at": "2026-11-27T12:00:00Z", "from": "2026-11-27T11:55:00Z",
+            "first": "2026-11-27T11:00:00Z", "last": "2026-11-27T12:00:00Z",
+            "monitored": true, "live": true, "load": crate::overview::Load::default(),
+            "running": [], "running_count": 0, "recent": recent, "recent_count": 10,
+            "sources": [], "alerts": [], "store": crate::overview::StoreFacts::default(),
+        });
+        serde_json::from_value(text).unwrap()
+    }
+
+    fn view() -> View {
+        let origin = Origin::Server("http://host".to_owned());
+        let mut view = View::new(origin, Question::default(), false);
+        view.take(facts(100));
+        view
+    }
+
+    fn key(view: &mut View, code: KeyCode) -> Effect {
+        press(view, &Event::Key(KeyEvent::new(code, KeyModifiers::NONE)))
+    }
+
+    /// Letters one after another; the effect of the last.
+    fn keys(view: &mut View, letters: &str) -> Effect {
+        letters.chars().map(|letter| key(view, KeyCode::Char(letter))).last().unwrap()
+    }
+
+    #[test]
+    fn quitting_is_one_key_and_escape_goes_back_first() {
+        assert_eq!(keys(&mut view(), "q"), Effect::Quit);
+        let control_c = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
+        assert_eq!(press(&mut view(), &Event::Key(control_c)), Effect::Quit);
+        let mut view = view();
+        keys(&mut view, "?");
+        key(&mut view, KeyCode::Esc);
+        assert!(!view.help);
+        keys(&mut view, "/stock");
+        key(&mut view, KeyCode::Enter);
+        assert_eq!(key(&mut view, KeyCode::Esc), Effect::Ask);
+        assert_eq!(view.question.text, "");
+        assert_eq!(key(&mut view, KeyCode::Esc), Effect::Quit);
+        // Released keys, resizes and what is pasted press nothing.
+        assert_eq!(press(&mut view, &Event::Resize(10, 10)), Effect::None);
+    }
+
+    #[test]
+    fn a_filter_is_typed_and_taken_or_left() {
+        let mut view = view();
+        assert_eq!(keys(&mut view, "/qpn?"), Effect::None);
+        assert_eq!(view.typing.as_deref(), Some("qpn?"));
+        key(&mut view, KeyCode::Backspace);
+        assert_eq!(key(&mut view, KeyCode::Enter), Effect::Ask);
+        assert_eq!((view.question.text.as_str(), view.typing.as_deref()), ("qpn", None));
+        keys(&mut view, "/more");
+        assert_eq!(key(&mut view, KeyCode::Esc), Effect::None);
+        assert_eq!(view.question.text, "qpn");
+        keys(&mut view, &("/".to_owned() + &"x".repeat(500)));
+        assert_eq!(view.typing.unwrap().chars().count(), FILTER_MAX);
+    }
+
+    #[test]
+    fn orders_and_outcomes_go_round() {
+        let mut view = view();
+        for order in [Order::Slowest, Order::Rows, Order::Bytes, Order::Cpu, Order::Newest] {
+            assert_eq!(keys(&mut view, "s"), Effect::Ask);
+            assert_eq!(view.question.order, order);
+        }
+        keys(&mut view, "o");
+        assert_eq!(view.question.outcomes.len(), 4);
+        keys(&mut view, "o");
+        assert_eq!(view.question.outcomes, [OutcomeKind::Error]);
+        keys(&mut view, "ooooo");
+        assert!(view.question.outcomes.is_empty());
+    }
+
+    #[test]
+    fn a_chosen_query_stays_chosen_when_new_ones_come() {
+        let mut view = view();
+        keys(&mut view, "jjj");
+        assert_eq!(view.chosen(), Some(QueryId(97)));
+        view.take(facts(102));
+        assert_eq!((view.chosen(), view.row(Panel::Recent)), (Some(QueryId(97)), 5));
+        // It is gone: the row stays. The first row is whatever is newest.
+        view.take(facts(500));
+        assert_eq!(view.row(Panel::Recent), 5);
+        key(&mut view, KeyCode::Home);
+        view.take(facts(600));
+        assert_eq!(view.chosen(), Some(QueryId(600)));
+        key(&mut view, KeyCode::End);
+        assert_eq!(view.row(Panel::Recent), 9);
+        key(&mut view, KeyCode::PageDown);
+        assert_eq!(view.row(Panel::Recent), 9);
+        assert_eq!(key(&mut view, KeyCode::Enter), Effect::Ask);
+        assert_eq!(view.detail.as_ref().map(Shown::id), Some(QueryId(591)));
+        // Behind a query nothing moves.
+        keys(&mut view, "kks");
+        assert_eq!((view.row(Panel::Recent), view.question.order), (9, Order::Newest));
+    }
+
+    #[test]
+    fn panels_are_gone_through_and_an_empty_one_has_no_query() {
+        let mut view = view();
+        key(&mut view, KeyCode::Tab);
+        assert_eq!(view.panel, Panel::Sources);
+        key(&mut view, KeyCode::BackTab);
+        key(&mut view, KeyCode::BackTab);
+        assert_eq!(view.panel, Panel::Running);
+        assert_eq!(key(&mut view, KeyCode::Enter), Effect::None);
+        assert_eq!(view.detail, None);
+        keys(&mut view, "4jj");
+        assert_eq!((view.panel, view.row(Panel::Alerts)), (Panel::Alerts, 0));
+    }
+
+    #[test]
+    fn time_goes_back_to_the_first_query_and_forth_to_now() {
+        let minutes = |view: &View| view.question.at.map(|at| (at.0 / 60_000_000_000) % 60);
+        let mut view = view();
+        assert_eq!(key(&mut view, KeyCode::Right), Effect::None);
+        assert_eq!(keys(&mut view, "["), Effect::Ask);
+        assert_eq!(minutes(&view), Some(55));
+        // What is shown moves on once it was answered.
+        let mut back = facts(100);
+        back.at = view.question.at.unwrap();
+        view.take(back);
+        keys(&mut view, "[");
+        assert_eq!(minutes(&view), Some(50));
+        assert_eq!(keys(&mut view, "]]"), Effect::None);
+        assert_eq!(view.question.at, None);
+        keys(&mut view, "g");
+        assert_eq!(minutes(&view), Some(5));
+        let mut early = facts(100);
+        early.at = view.question.at.unwrap();
+        view.take(early);
+        assert_eq!(keys(&mut view, "["), Effect::None, "the first window is the first");
+        assert_eq!(keys(&mut view, "n"), Effect::Ask);
+        assert_eq!(view.question.at, None);
+    }
+
+    #[test]
+    fn windows_are_round_and_bounded() {
+        let mut view = view();
+        keys(&mut view, "+");
+        assert_eq!(view.question.window, seconds(900));
+        keys(&mut view, "++++++++++++");
+        assert_eq!(view.question.window, seconds(30 * 86_400));
+        assert_eq!(keys(&mut view, "+"), Effect::None);
+        view.question.window = seconds(7);
+        keys(&mut view, "-");
+        assert_eq!(view.question.window, seconds(5));
+        assert!(
+            WINDOWS
+                .iter()
+                .all(|&window| { Question { window, ..Question::default() }.check().is_ok() })
+        );
+    }
+
+    #[test]
+    fn a_pause_asks_when_it_is_over() {
+        let mut view = view();
+        assert_eq!(keys(&mut view, "p"), Effect::None);
+        assert!(view.paused);
+        assert_eq!(keys(&mut view, "p"), Effect::Ask);
+    }
+}

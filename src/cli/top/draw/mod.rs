@@ -53,7 +53,7 @@ pub(super) fn text(view: &View, width: u16) -> Vec<String> {
     let mut pen = Pen::new(&mut buffer, area, Looks { colour: false });
     header::draw(&mut pen.rows(0, header::HEIGHT), view);
     let mut body = pen.rows(header::HEIGHT, height);
-    panels(&mut body, view, facts, heights.map(|height| height + 1), false);
+    panels(&mut body, view, facts, heights, false);
     lines(&buffer)
 }
 
@@ -115,7 +115,8 @@ fn panels(
     let mut y = 0_u16;
     for (panel, height) in Panel::ALL.into_iter().zip(heights) {
         panels::draw(&mut pen.rows(y, height), panel, view, facts, choosing);
-        y = y.saturating_add(height);
+        // Where nothing scrolls there is room for a blank row.
+        y = y.saturating_add(height).saturating_add(u16::from(!choosing));
     }
 }
 

@@ -3,7 +3,7 @@
 use super::pen::{Looks, Pen, bar, spark, width};
 use super::table::{Cell, Column, Table, left, right};
 use crate::cli::top::view::{FILTERS, Panel, View};
-use crate::integration::figures::{bytes, count, moment, number, percent, seconds};
+use crate::integration::figures::{bytes, count, number, percent, seconds, time};
 use crate::overview::{AlertLine, Order, Overview, QueryLine, SourceLine};
 use crate::time::Timestamp;
 
@@ -182,12 +182,15 @@ fn known(value: u64, shown: impl Fn(f64) -> String) -> String {
     if value == 0 { "-".to_owned() } else { shown(value as f64) }
 }
 
-/// Without the day where that is the day of `now`: `09:16:22.5`.
+/// To the millisecond, without the day where that is the day of `now`: `09:16:22.500`.
 fn when(at: Timestamp, now: Timestamp) -> String {
-    let (text, now) = (moment(at), moment(now));
-    let same_day = text.get(..11).is_some_and(|day| now.starts_with(day));
-    let from = if same_day { 11 } else { 5 };
-    text.get(from..).map(str::to_owned).unwrap_or(text)
+    let (text, today) = (time(at), time(now));
+    let same_day = text.get(..11).is_some_and(|day| today.starts_with(day));
+    if !same_day {
+        return text.get(5..16).map(str::to_owned).unwrap_or(text);
+    }
+    let millis = at.0.rem_euclid(1_000_000_000) / 1_000_000;
+    format!("{}.{millis:03}", text.get(11..).unwrap_or(&text))
 }
 
 fn running(looks: Looks, line: &QueryLine) -> Vec<Cell> {
