@@ -280,22 +280,15 @@ fn sort(calls: &mut [CallLine]) {
     calls.sort_by(|a, b| b.critical_us.cmp(&a.critical_us).then_with(|| a.source.cmp(&b.source)));
 }
 
-/// A query by its number, from the store; `None` where that knows nothing of it. Cost: groups of rows
+/// A query that ended by its number; `None` where there is no row of it. Cost: groups of rows
 /// whose bounds tell that they do not hold it are not read.
-pub(super) fn stored_detail(
-    reading: &Reading<'_>,
-    id: QueryId,
-    now: Timestamp,
-) -> Result<Option<QueryDetail>> {
+pub(super) fn stored_detail(reading: &Reading<'_>, id: QueryId) -> Result<Option<QueryDetail>> {
     let phases = Phase::ALL.map(Phase::name);
     let columns: Vec<&str> = LINE.iter().chain(&DETAIL).chain(&phases).copied().collect();
     let mut request = reading.rows(QUERIES, TimeRange::ALL, &columns);
     request.predicates.push(equal("id", id.0));
     let rows = reading.engine.scan_events(&request)?.rows;
-    let Some(row) = Row::all(&columns, &rows).next() else {
-        let marks = marked(reading, now)?.into_iter();
-        return Ok(marks.into_iter().find(|mark| mark.id == id).map(of_mark));
-    };
+    let Some(row) = Row::all(&columns, &rows).next() else { return Ok(None) };
     let times = phases.iter().filter_map(|phase| {
         Some(PhaseTime { phase: (*phase).to_owned(), micros: row.number(phase)? })
     });
@@ -311,7 +304,8 @@ pub(super) fn stored_detail(
     }))
 }
 
-fn of_mark(line: QueryLine) -> QueryDetail {
+/// A query of which there is a mark only.
+pub(super) fn of_mark(line: QueryLine) -> QueryDetail {
     QueryDetail {
         line,
         phases: Vec::new(),

@@ -41,8 +41,6 @@ use tally::Tally;
 
 /// Steps of curves, at most and one more: what a terminal has room for beside figures.
 const STEPS_MAX: usize = 60;
-/// How far back from the newest beginning the latest end is looked for, ns: an hour.
-const TAIL_NANOS: i64 = 3_600_000_000_000;
 /// As `alert_state` has it.
 const FIRING: f64 = 2.0;
 const PENDING: f64 = 1.0;
@@ -83,8 +81,8 @@ impl Overview {
         question.check()?;
         let monitored = reading.is_monitored();
         let now = reading.engine.now();
-        let held = if monitored { held(reading)? } else { None };
-        let latest = if live.is_some() { now } else { held.map_or(now, |held| held.end) };
+        let held = if monitored { held(reading, live.map(|_| now))? } else { None };
+        let latest = held.map_or(now, |held| held.end);
         let at = question.at.map_or(latest, |at| at.min(latest));
         let from = Timestamp(at.0.saturating_sub(duration_nanos(question.window)));
         let window = TimeRange::new(from, at);
@@ -163,14 +161,20 @@ impl QueryDetail {
         if !reading.is_monitored() {
             return Ok(None);
         }
-        let latest = held(reading)?.map_or(reading.engine.now(), |held| held.end);
-        lines::stored_detail(reading, id, latest)
+        if let Some(detail) = lines::stored_detail(reading, id)? {
+            return Ok(Some(detail));
+        }
+        let latest = held(reading, None)?.map_or(reading.engine.now(), |held| held.end);
+        let marks = lines::marked(reading, latest)?;
+        Ok(marks.into_iter().find(|mark| mark.id == id).map(lines::of_mark))
     }
 }
 
 /// From the first beginning of a query to behind the last moment at which the monitor is known to have
 /// been there: the end of a query, a mark, a count of what runs.
-fn held(reading: &Reading<'_>) -> Result<Option<TimeRange>> {
+///
+/// Whoever has a host that runs needs not know when it ended: `now` is that.
+fn held(reading: &Reading<'_>, now: Option<Timestamp>) -> Result<Option<TimeRange>> {
     let engine = reading.engine;
     let queries = engine.event_span(QUERIES, TimeRange::ALL)?;
     let marks = match engine.event_schema(RUNNING_QUERIES) {
@@ -184,18 +188,11 @@ fn held(reading: &Reading<'_>) -> Result<Option<TimeRange>> {
     else {
         return Ok(None);
     };
+    if let Some(now) = now {
+        return Ok(Some(TimeRange::new(first.min(now), now)));
+    }
     if let Some(queries) = queries {
-        let tail = Timestamp(queries.last.0.saturating_sub(TAIL_NANOS));
-        let range = TimeRange::new(tail, Timestamp(queries.last.0.saturating_add(1)));
-        let request = reading.rows(QUERIES, range, &["duration"]);
-        last = reading.folded(&request, last, |last, rows| {
-            let [duration] = &*rows.columns else { return };
-            for (row, time) in rows.times.iter().enumerate() {
-                let micros = sheet::integer(duration, row).unwrap_or(0);
-                let end = time.saturating_add_unsigned(micros.saturating_mul(1_000));
-                *last = (*last).max(Timestamp(end));
-            }
-        })?;
+        last = last.max(tally::last_end(reading, queries.last)?.unwrap_or(last));
     }
     let counted = reading.last(&Selector::metric("queries_running")?, TimeRange::ALL)?;
     let counted = counted.iter().map(|of| of.sample.timestamp).max();

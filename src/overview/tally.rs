@@ -2,8 +2,8 @@
 //! are listed, and which ran at the moment.
 //!
 //! Rows stand at the time when a query began. So that those that began before the window and ended in
-//! it are met, the pass begins earlier: with all rows of [`NEAR`], and before that with those of
-//! queries that took longer than that, up to [`FAR`].
+//! it are met, the pass begins earlier: a minute before it with all rows, and a day before it with those of
+//! queries that took a minute or longer.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -16,7 +16,7 @@ use super::sheet::{QuerySums, integer, one_query};
 use crate::error::Result;
 use crate::model::{EventData, EventRows, EventValue};
 use crate::monitor::{OutcomeKind, QUERIES};
-use crate::query::{EventPredicate, EventTest};
+use crate::query::{EventPredicate, EventRequest, EventTest};
 use crate::time::{TimeRange, Timestamp};
 
 const NEAR_NANOS: i64 = 60_000_000_000;
@@ -27,6 +27,33 @@ pub(super) const FAR_NANOS: i64 = 86_400_000_000_000;
 const COLUMNS: [&str; 6] = ["id", "outcome", "duration", "waiting", "rows_out", "kept_one_in"];
 /// What the text of a filter is looked for in.
 const TEXTS: [&str; 6] = ["text", "user", "tenant", "fingerprint", "error", "critical_source"];
+
+/// Rows of queries that may have run in a range, the earlier ones first.
+fn reaching(reading: &Reading<'_>, range: TimeRange, columns: &[&str]) -> [EventRequest; 2] {
+    let near = Timestamp(range.start.0.saturating_sub(NEAR_NANOS));
+    let far = Timestamp(range.start.0.saturating_sub(FAR_NANOS));
+    let mut far_off = reading.rows(QUERIES, TimeRange::new(far, near), columns);
+    let long = EventTest::GreaterOrEqual(EventValue::Integer(NEAR_MICROS));
+    far_off.predicates.push(EventPredicate::new("duration", long));
+    [far_off, reading.rows(QUERIES, TimeRange::new(near, range.end), columns)]
+}
+
+/// The last end of a query that began at `last` or before, if there is one.
+pub(super) fn last_end(reading: &Reading<'_>, last: Timestamp) -> Result<Option<Timestamp>> {
+    let range = TimeRange::new(last, Timestamp(last.0.saturating_add(1)));
+    let mut latest = None;
+    for request in reaching(reading, range, &["duration"]) {
+        latest = reading.folded(&request, latest, |latest, rows| {
+            let [duration] = &*rows.columns else { return };
+            for (row, time) in rows.times.iter().enumerate() {
+                let micros = integer(duration, row).unwrap_or(0);
+                let end = time.saturating_add_unsigned(micros.saturating_mul(1_000));
+                *latest = (*latest).max(Some(Timestamp(end)));
+            }
+        })?;
+    }
+    Ok(latest)
+}
 
 /// Columns beside [`COLUMNS`] that an order is by.
 const fn by(order: Order) -> &'static [&'static str] {
@@ -109,13 +136,7 @@ impl<'a> Tally<'a> {
             recent: Picks::new(question.limit),
             running: Picks::new(question.limit),
         };
-        let TimeRange { start, end } = grid.range;
-        let near = Timestamp(start.0.saturating_sub(NEAR_NANOS));
-        let far = Timestamp(start.0.saturating_sub(FAR_NANOS));
-        let near_by = reading.rows(QUERIES, TimeRange::new(near, end), &columns);
-        let mut far_off = reading.rows(QUERIES, TimeRange::new(far, near), &columns);
-        let long = EventTest::GreaterOrEqual(EventValue::Integer(NEAR_MICROS));
-        far_off.predicates.push(EventPredicate::new("duration", long));
+        let [far_off, near_by] = reaching(reading, grid.range, &columns);
         let tally = reading.folded(&far_off, tally, Self::add)?;
         reading.folded(&near_by, tally, Self::add)
     }

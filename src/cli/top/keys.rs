@@ -44,14 +44,14 @@ const WINDOWS: [Duration; 12] = [
 
 /// Every key, for the help.
 pub(super) const KEYS: [(&str, &str); 15] = [
-    ("q, Ctrl-C", "quit; Esc goes back, and quits where there is nothing to go back from"),
+    ("q, Ctrl-C", "quit; Esc goes back, and quits in the end"),
     ("Tab, 1 to 4", "the panel that keys go to: running, recent, sources, alerts"),
     ("z", "that panel alone, and back"),
     ("Up, Down, k, j", "choose a row; PgUp, PgDn, Home, End"),
     ("Enter", "a query in full: phases, calls, who was waited for"),
     ("s", "order of recent queries: newest, slowest, rows, bytes, CPU"),
     ("o", "recent queries by outcome: all, not ok, error, timed out, ..."),
-    ("/", "recent queries by text, user, tenant, error or source; Enter, Esc"),
+    ("/", "recent queries with this in text, user, tenant, error, source"),
     ("Left, Right", "back and forth in time, a tenth of the window"),
     ("[, ]", "back and forth by a window"),
     ("g", "the first window of the store"),

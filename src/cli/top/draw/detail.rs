@@ -9,9 +9,10 @@ use crate::overview::{CallLine, QueryDetail};
 
 /// Rows of a query's text.
 const TEXT_ROWS: u16 = 4;
-/// Columns of a bar's name, and of the bar.
-const NAME: u16 = 16;
-const BAR: u16 = 30;
+/// Columns of a bar's name, and of what it says behind it; and of the longest bar.
+const NAME: u16 = 12;
+const SAID: u16 = 15;
+const BAR_MAX: u16 = 40;
 
 const WIDE: u16 = 110;
 
@@ -63,8 +64,8 @@ fn known(pen: &mut Pen<'_>, detail: &QueryDetail) {
     pen.text(1, 1, u16::MAX, &about, looks.plain());
     let y = 2 + text(pen, 2, &line.text);
     let y = numbers(pen, y, detail);
-    let y = bars(pen, y + 1, detail);
-    calls(pen, y + 1, detail);
+    let y = bars(pen, y, detail);
+    calls(pen, y, detail);
 }
 
 /// The query's text over some rows; says how many.
@@ -77,10 +78,12 @@ fn text(pen: &mut Pen<'_>, y: u16, text: &str) -> u16 {
         if rest.is_empty() {
             return row;
         }
-        let mut taken = 0;
         let ends = rest.char_indices().map(|(at, character)| at + character.len_utf8());
         let fits = ends.take_while(|&end| rest.get(..end).is_some_and(|text| width(text) <= room));
-        taken = fits.last().unwrap_or(taken);
+        let mut taken = fits.last().unwrap_or(0);
+        // At a blank, where there is one late enough.
+        let blank = rest.get(..taken).and_then(|piece| piece.rfind(' ')).map(|at| at + 1);
+        taken = blank.filter(|at| taken < rest.len() && *at > taken / 2).unwrap_or(taken);
         // A last row says itself that there is more.
         let is_last = row + 1 == TEXT_ROWS || taken == 0;
         let (piece, more) = if is_last { (rest, "") } else { rest.split_at(taken) };
@@ -108,8 +111,7 @@ fn numbers(pen: &mut Pen<'_>, y: u16, detail: &QueryDetail) -> u16 {
     let more = more.into_iter().filter(|(_, value, _)| *value > 0);
     pieces.extend(more.map(|(name, value, shown)| format!("{name} {}", shown(value))));
     let style = pen.looks.plain();
-    let mut x = 1;
-    let mut y = y;
+    let (mut x, mut y) = (1, y);
     for piece in pieces {
         if x > 1 && x + width(&piece) > pen.width() {
             (x, y) = (1, y + 1);
@@ -127,38 +129,33 @@ fn bars(pen: &mut Pen<'_>, y: u16, detail: &QueryDetail) -> u16 {
     let mut whose = vec![("the engine", length.saturating_sub(line.waiting_us))];
     let waited = detail.calls.iter().filter(|call| call.critical_us > 0);
     whose.extend(waited.map(|call| (&*call.source, call.critical_us)));
-    let beside = NAME + BAR + 24;
-    if pen.width() >= 2 * beside {
-        let first = group(pen, (1, y), "Phases (may overlap)", &phases, length);
-        let second = group(pen, (1 + beside, y), "Whose time it was", &whose, length);
-        return first.max(second);
-    }
-    let y = group(pen, (1, y), "Phases (may overlap)", &phases, length);
-    group(pen, (1, y), "Whose time it was", &whose, length)
+    let half = pen.width() / 2;
+    let room = half.saturating_sub(NAME + SAID + 3).min(BAR_MAX);
+    let first = group(pen, (1, y), room, ("Phases (may overlap)", &phases, length));
+    let second = group(pen, (half + 1, y), room, ("Whose time it was", &whose, length));
+    first.max(second)
 }
 
+/// A bar for each part of a whole; says where it ended.
 fn group(
     pen: &mut Pen<'_>,
     (x, y): (u16, u16),
-    title: &str,
-    parts: &[(&str, u64)],
-    all: u64,
+    room: u16,
+    (title, parts, all): (&str, &[(&str, u64)], u64),
 ) -> u16 {
     let looks = pen.looks;
     if parts.is_empty() {
         return y;
     }
-    pen.text(x, y, u16::MAX, title, looks.faint());
-    let mut y = y + 1;
-    for (name, part) in parts {
+    pen.text(x, y, NAME + room, title, looks.faint());
+    for (y, (name, part)) in (y + 1..).zip(parts) {
         let share = if all == 0 { 0.0 } else { *part as f64 / all as f64 };
         pen.text(x, y, NAME, name, looks.plain());
-        pen.text(x + NAME + 1, y, BAR, &bar(share, BAR), looks.curve());
+        pen.text(x + NAME + 1, y, room, &bar(share, room), looks.curve());
         let said = format!("{} ({})", micros(*part), percent(share));
-        pen.text(x + NAME + BAR + 2, y, u16::MAX, &said, looks.plain());
-        y += 1;
+        pen.text(x + NAME + room + 2, y, SAID, &said, looks.plain());
     }
-    y
+    y + 1 + parts.len() as u16
 }
 
 fn calls(pen: &mut Pen<'_>, y: u16, detail: &QueryDetail) {

@@ -14,7 +14,10 @@ pub(super) fn draw(pen: &mut Pen<'_>, view: &View) {
     if let Some(facts) = &view.facts {
         figures(pen, facts);
         costs(pen, facts);
-        curves(pen, facts);
+        // What went wrong stands in their place.
+        if view.trouble.is_none() {
+            curves(pen, facts);
+        }
     }
 }
 
@@ -88,15 +91,12 @@ fn figures(pen: &mut Pen<'_>, facts: &Overview) {
         (format!("running {}", count(facts.running_count)), looks.strong()),
         (format!("queries {}/s", number(load.per_second)), looks.strong()),
         (format!("failed {}", percent(ratio(load.failed, load.queries))), failed),
-        (format!("broken off {}", percent(ratio(load.broken_off, load.queries))), broken_off),
         (format!("p50 {}", quantile(load.p50)), looks.plain()),
         (format!("p95 {}", quantile(load.p95)), looks.plain()),
         (format!("p99 {}", quantile(load.p99)), looks.plain()),
+        (format!("broken off {}", percent(ratio(load.broken_off, load.queries))), broken_off),
     ];
-    let mut x = 0;
-    for (text, style) in pieces {
-        x = pen.text(x, 1, u16::MAX, &text, style) + 2;
-    }
+    pen.pieces(0, 1, pieces);
 }
 
 fn costs(pen: &mut Pen<'_>, facts: &Overview) {
@@ -119,12 +119,9 @@ fn costs(pen: &mut Pen<'_>, facts: &Overview) {
     pieces.push((refused, if store.samples_refused > 0 { looks.bad() } else { looks.plain() }));
     let firing = facts.alerts.iter().filter(|alert| alert.fires).count();
     if firing > 0 {
-        pieces.push((format!("{firing} alerts fire"), looks.bad()));
+        pieces.push((format!("alerts firing {firing}"), looks.bad()));
     }
-    let mut x = 0;
-    for (text, style) in pieces {
-        x = pen.text(x, 2, u16::MAX, &text, style) + 2;
-    }
+    pen.pieces(0, 2, pieces);
 }
 
 /// Three curves over the window, each with what its highest column stands for.

@@ -152,10 +152,13 @@ fn foot(pen: &mut Pen<'_>, view: &View) {
         pen.text(x, 0, 1, " ", looks.chosen());
         return;
     }
-    let keys = if view.help || view.detail.is_some() {
-        "Esc back   q quit"
-    } else {
-        "q quit  ? keys  Tab panel  Enter query  s order  o outcome  / filter  p pause  ←→[] time  +- window"
+    let keys = match pen.width() {
+        _ if view.help || view.detail.is_some() => "Esc back  q quit",
+        ..104 => "q quit ? keys Tab panel Enter query s order o outcome / filter p pause ←→[] +-",
+        _ => {
+            "q quit  ? keys  Tab panel  Enter query  s order  o outcome  / filter  p pause  \
+             ←→ [ ] time  + - window"
+        }
     };
     pen.text(0, 0, u16::MAX, keys, looks.faint());
 }

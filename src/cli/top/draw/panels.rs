@@ -1,6 +1,6 @@
 //! The four tables: what runs, what ended, sources, alerts.
 
-use super::pen::{Looks, Pen, bar, spark, width};
+use super::pen::{Looks, Pen, spark, width};
 use super::table::{Cell, Column, Table, left, right};
 use crate::cli::top::view::{FILTERS, Panel, View};
 use crate::integration::figures::{bytes, count, number, percent, seconds, time};
@@ -8,6 +8,7 @@ use crate::overview::{AlertLine, Order, Overview, QueryLine, SourceLine};
 use crate::time::Timestamp;
 
 /// From these widths on there is room for more.
+const ROOMY: u16 = 92;
 const WIDE: u16 = 110;
 const WIDER: u16 = 150;
 
@@ -15,11 +16,11 @@ const RUNNING: [Column; 10] = [
     left("id", 16, WIDER),
     right("runs for", 8, 0),
     left("phase", 8, 0),
-    left("progress", 9, 0),
-    left("user", 12, 0),
-    left("waits for", 14, 0),
+    right("done", 4, 0),
+    left("user", 10, 0),
+    left("waits for", 13, 0),
     right("rows in", 7, WIDE),
-    right("rows out", 8, 0),
+    right("rows out", 8, ROOMY),
     right("bytes in", 9, WIDER),
     left("query", 0, 0),
 ];
@@ -35,7 +36,7 @@ const RECENT: [Column; 12] = [
     right("bytes", 9, WIDE),
     right("CPU", 8, WIDER),
     left("error", 10, WIDER),
-    left("user", 10, 0),
+    left("user", 10, ROOMY),
     left("query", 0, 0),
 ];
 
@@ -177,9 +178,19 @@ pub(super) fn whose(line: &QueryLine) -> String {
     }
 }
 
+/// What is not known.
+fn dash() -> String {
+    "-".to_owned()
+}
+
+/// A share where every column counts.
+fn narrow(share: f64) -> String {
+    percent(share).replace(' ', "")
+}
+
 /// Nothing for 0: of what runs, the store does not know.
 fn known(value: u64, shown: impl Fn(f64) -> String) -> String {
-    if value == 0 { "-".to_owned() } else { shown(value as f64) }
+    if value == 0 { dash() } else { shown(value as f64) }
 }
 
 /// To the millisecond, without the day where that is the day of `now`: `09:16:22.500`.
@@ -199,14 +210,11 @@ fn running(looks: Looks, line: &QueryLine) -> Vec<Cell> {
         1 => of.source.clone(),
         calls => format!("{}×{calls}", of.source),
     });
-    let progress = line.progress.map_or_else(
-        || "-".to_owned(),
-        |share| format!("{:<4} {}", bar(share, 4), percent(share).replace(' ', "")),
-    );
+    let progress = line.progress.map_or_else(dash, narrow);
     vec![
         (line.id.to_string(), looks.faint()),
         (micros(line.length_us.unwrap_or(0)), looks.strong()),
-        (line.phase.clone().unwrap_or_else(|| "-".to_owned()), plain),
+        (line.phase.clone().unwrap_or_else(dash), plain),
         (progress, looks.curve()),
         (whose(line), plain),
         (under_way.collect::<Vec<_>>().join(" "), plain),
@@ -222,16 +230,17 @@ fn recent(looks: Looks, line: &QueryLine, now: Timestamp) -> Vec<Cell> {
     let length = line.length_us.unwrap_or(0);
     let ended = line.began.0.saturating_add_unsigned(length.saturating_mul(1_000));
     let waited = if length == 0 { 0.0 } else { line.waiting_us as f64 / length as f64 };
+    let waited = waited.min(1.0);
     vec![
         (line.id.to_string(), looks.faint()),
         (when(Timestamp(ended), now), looks.faint()),
-        (line.length_us.map_or_else(|| "-".to_owned(), micros), looks.strong()),
+        (line.length_us.map_or_else(dash, micros), looks.strong()),
         (
             line.outcome.map_or("running", |kind| kind.name()).to_owned(),
             looks.outcome(line.outcome),
         ),
         (percent(waited), plain),
-        (line.critical_source.clone().unwrap_or_else(|| "-".to_owned()), plain),
+        (line.critical_source.clone().unwrap_or_else(dash), plain),
         (number((line.rows_in + line.rows_out) as f64), plain),
         (known(line.bytes_in + line.bytes_out, bytes), plain),
         (known(line.cpu_us, |us| seconds(us * 1e-6)), plain),
@@ -243,7 +252,6 @@ fn recent(looks: Looks, line: &QueryLine, now: Timestamp) -> Vec<Cell> {
 
 fn source(looks: Looks, line: &SourceLine, room: u16) -> Vec<Cell> {
     let plain = looks.plain();
-    let dash = || "-".to_owned();
     let (health, style) = match line.health {
         None => ("-", looks.faint()),
         Some(1.0..) => ("up", looks.good()),
@@ -275,7 +283,7 @@ fn source(looks: Looks, line: &SourceLine, room: u16) -> Vec<Cell> {
         (line.p95.map_or_else(dash, seconds), plain),
         (percent(failed), if line.failed > 0 { looks.bad() } else { plain }),
         (line.error.clone(), if line.failed > 0 { looks.bad() } else { plain }),
-        (line.cache_hit_rate.map_or_else(dash, |share| percent(share).replace(' ', "")), plain),
+        (line.cache_hit_rate.map_or_else(dash, narrow), plain),
         (connections, plain),
         (line.in_flight.map_or_else(dash, |calls| calls.to_string()), plain),
         (micros(line.critical_us), plain),

@@ -118,6 +118,22 @@ impl<'a> Pen<'a> {
         self.text(x + room - taken, y, taken, text, style);
     }
 
+    /// Writes pieces beside each other from `x` on; says where they ended. Of what does not fit whole
+    /// nothing is shown: half a figure is another one.
+    pub(super) fn pieces(
+        &mut self,
+        mut x: u16,
+        y: u16,
+        pieces: impl IntoIterator<Item = (String, Style)>,
+    ) -> u16 {
+        for (text, style) in pieces {
+            if x.saturating_add(width(&plain(&text))) <= self.area.width {
+                x = self.text(x, y, u16::MAX, &text, style) + 2;
+            }
+        }
+        x
+    }
+
     /// Gives a whole row a style.
     pub(super) fn row(&mut self, y: u16, style: Style) {
         if y < self.area.height {

@@ -29,7 +29,10 @@ fn overview() -> Value {
     let recent = (0..12_u64).map(|number| {
         let outcome = outcomes[number as usize % outcomes.len()];
         let error = if outcome == "error" { "busy" } else { "" };
-        query(100 + number, json!({ "outcome": outcome, "error": error, "length_us": 1 << number }))
+        query(
+            100 + number,
+            json!({ "outcome": outcome, "error": error, "length_us": 7_000 << number }),
+        )
     });
     let curve: Vec<u64> = (0..60).map(|i| 100 + 40 * (i % 7)).collect();
     let p95: Vec<Option<f64>> = (0..60).map(|i| (i != 9).then(|| 0.001 * f64::from(i))).collect();
