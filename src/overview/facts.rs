@@ -167,7 +167,8 @@ pub struct SourceLine {
     pub bytes: u64,
     /// Time that critical paths lay with it, µs.
     pub critical_us: u64,
-    /// Calls under way at the moment; `None` where nothing is known.
+    /// Calls under way at the moment; without the host, as it was written last before that, as all
+    /// that follows. `None` where nothing is known.
     pub in_flight: Option<u64>,
     /// Connections open at the moment.
     pub connections: Option<u64>,

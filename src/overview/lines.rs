@@ -132,13 +132,17 @@ impl QueryLine {
         self
     }
 
-    /// As somebody saw it at a moment at which it ran: what a row tells of its end was not known then.
+    /// As somebody saw it at a moment at which it ran, as far as that is known now: neither how it
+    /// ended nor what it has come to since.
     pub(super) fn running_at(self, at: Timestamp) -> Self {
         let length = u64::try_from(at.0.saturating_sub(self.began.0)).unwrap_or(0);
         Self {
             outcome: None,
             error: String::new(),
             length_us: Some(length / 1_000),
+            phase: None,
+            progress: None,
+            under_way: Vec::new(),
             rows_in: 0,
             rows_out: 0,
             bytes_in: 0,

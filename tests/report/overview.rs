@@ -55,7 +55,8 @@ fn a_store_at_rest_is_seen_at_its_last_moment_and_queries_count_when_they_ended(
     assert_eq!(overview.load.curve.iter().sum::<u64>(), 3);
     assert_eq!(overview.load.failed_curve.iter().sum::<u64>(), 1);
     assert!((overview.load.per_second - 1.5).abs() < 1e-9);
-    assert!((overview.load.p99.unwrap() - 2.0).abs() < 0.03, "{:?}", overview.load.p99);
+    // Of two lengths, within 1 %.
+    assert!((overview.load.p50.unwrap() - 0.5).abs() < 0.006, "{:?}", overview.load.p50);
     assert_eq!((overview.running_count, overview.running.len()), (0, 0));
     // Calls stand where their query began, before this window.
     assert!(overview.sources.is_empty(), "{:?}", overview.sources);

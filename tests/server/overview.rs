@@ -99,6 +99,8 @@ fn it_costs_no_more_than_a_query_may() {
     let (served, monitor) = serve_host(ServerOptions { limits, ..ServerOptions::default() });
     (0..50).for_each(|_| monitor.start_query("SELECT 1").finish());
     monitor.flush().unwrap();
+    // What is in memory is not decoded.
+    served.engine.freeze().unwrap();
     let (status, kind, message) = served.failure(PATH);
     assert_eq!((status, &*kind), (422, "execution"), "{message}");
     assert_eq!(served.failure(&format!("{PATH}?timeout=0")).0, 503, "no time at all");

@@ -189,10 +189,12 @@ fn back(view: &mut View) -> Effect {
 fn travel(view: &mut View, direction: i64, part: i64) -> Effect {
     let Some(facts) = &view.facts else { return Effect::None };
     let step = duration_nanos(view.question.window) / part;
-    let at = Timestamp(facts.at.0.saturating_add(step.saturating_mul(direction)));
+    // Keys may come faster than answers.
+    let from = view.question.at.unwrap_or(facts.at);
+    let at = Timestamp(from.0.saturating_add(step.saturating_mul(direction)));
     // Nothing is told of times before the first query; its end is behind it.
     let first = facts.first.map_or(i64::MIN, |first| first.0.saturating_add(step));
-    let at = if direction < 0 { at.max(Timestamp(first)).min(facts.at) } else { at };
+    let at = if direction < 0 { at.max(Timestamp(first)).min(from) } else { at };
     let is_last = view.question.at.is_none() || facts.last.is_some_and(|last| at >= last);
     let ahead = direction > 0 && is_last;
     to(view, (!ahead).then_some(at))
@@ -371,7 +373,7 @@ mod tests {
         view.take(back);
         keys(&mut view, "[");
         assert_eq!(minutes(&view), Some(50));
-        assert_eq!(keys(&mut view, "]]"), Effect::None);
+        assert_eq!(keys(&mut view, "]]"), Effect::Ask);
         assert_eq!(view.question.at, None);
         keys(&mut view, "g");
         assert_eq!(minutes(&view), Some(5));

@@ -105,7 +105,8 @@ fn outcome(text: &str) -> Result<OutcomeKind, String> {
 
 impl Top {
     pub(super) fn run(self, screen: &mut Screen) -> Result<(), Failure> {
-        if !self.once && !(std::io::stdout().is_terminal() && std::io::stdin().is_terminal()) {
+        let has_terminal = std::io::stdout().is_terminal() && std::io::stdin().is_terminal();
+        if !self.once && !has_terminal {
             let message = "there is no terminal to draw on: --once prints one frame";
             return Err(Failure::Usage(message.to_owned()));
         }

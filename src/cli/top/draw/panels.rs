@@ -12,6 +12,9 @@ const ROOMY: u16 = 92;
 const WIDE: u16 = 110;
 const WIDER: u16 = 150;
 
+/// Columns of a curve that tell something.
+const CURVE_MIN: u16 = 8;
+
 const RUNNING: [Column; 10] = [
     left("id", 16, WIDER),
     right("runs for", 8, 0),
@@ -269,11 +272,11 @@ fn source(looks: Looks, line: &SourceLine, room: u16) -> Vec<Cell> {
     let taken: u16 = shown.map(|column| column.width + 1).sum();
     let greatest = line.p95_curve.iter().flatten().copied().fold(0.0, f64::max);
     let top = if greatest > 0.0 { seconds(greatest) } else { String::new() };
+    // A figure behind the curve, unless it would take the curve's place.
     let left = room.saturating_sub(taken + width(&top) + 2);
-    let curve = if left < 4 {
-        spark(&line.p95_curve, room.saturating_sub(taken))
-    } else {
-        format!("{} {top}", spark(&line.p95_curve, left))
+    let curve = match left {
+        ..CURVE_MIN => spark(&line.p95_curve, room.saturating_sub(taken)),
+        _ => format!("{} {top}", spark(&line.p95_curve, left)),
     };
     vec![
         (line.source.clone(), looks.strong()),
