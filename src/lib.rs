@@ -52,6 +52,9 @@ pub mod promql;
 #[cfg(any(feature = "text", feature = "metrics", feature = "tracing"))]
 pub mod integration;
 
+#[cfg(any(feature = "report", feature = "server"))]
+pub mod overview;
+
 #[cfg(feature = "server")]
 pub mod server;
 

@@ -24,12 +24,14 @@ mod query;
 mod report;
 mod retain;
 mod screen;
+mod secret;
 mod series;
 #[cfg(feature = "server")]
 mod serve;
 mod snapshot;
 mod stats;
 mod table;
+mod top;
 mod verify;
 
 use std::path::{Path, PathBuf};
@@ -61,6 +63,8 @@ Examples:
   icecore query --db history 'node_cpu_seconds_total{mode!=\"idle\"}' --agg rate --by mode
   icecore query --db history --promql 'sum by (mode) (rate(node_cpu_seconds_total[5m]))'
   icecore report --db history -o report.html                how a monitored host's queries ran
+  icecore top --db history                                  look around in what it did, and when
+  icecore top --url http://127.0.0.1:9090                   watch a host that serves its store
   icecore stats --db history
   icecore export --db history --format csv 'node_load1' > load.csv";
 
@@ -80,6 +84,7 @@ enum Command {
     Import(import::Import),
     Query(query::Query),
     Report(report::MakeReport),
+    Top(top::Top),
     Series(series::ListSeries),
     Events(events::ShowEvents),
     #[cfg(feature = "server")]
@@ -120,6 +125,8 @@ enum Failure {
     Damaged,
     /// Not all could be done; said already.
     Incomplete,
+    /// A server that was asked refused, or could not be reached.
+    Refused(String),
 }
 
 impl From<Error> for Failure {
@@ -144,7 +151,7 @@ impl Failure {
             Self::Output(error) if error.kind() == std::io::ErrorKind::BrokenPipe => 0,
             Self::Output(_) => 1,
             Self::Damaged => 3,
-            Self::Incomplete => 1,
+            Self::Incomplete | Self::Refused(_) => 1,
             Self::Engine(error) => match error.kind() {
                 ErrorKind::Corrupt => 3,
                 ErrorKind::Invalid => 2,
@@ -156,7 +163,7 @@ impl Failure {
 
     fn message(&self) -> Option<String> {
         match self {
-            Self::Usage(message) => Some(message.clone()),
+            Self::Usage(message) | Self::Refused(message) => Some(message.clone()),
             Self::Input(name, error) => Some(format!("cannot read {name}: {error}")),
             Self::Output(error) if error.kind() == std::io::ErrorKind::BrokenPipe => None,
             Self::Output(error) => Some(format!("cannot write the answer: {error}")),
@@ -177,6 +184,7 @@ pub fn run() -> ExitCode {
         Command::Import(command) => command.run(&mut screen),
         Command::Query(command) => command.run(&mut screen),
         Command::Report(command) => command.run(&mut screen),
+        Command::Top(command) => command.run(&mut screen),
         Command::Series(command) => command.run(&mut screen),
         Command::Events(command) => command.run(&mut screen),
         #[cfg(feature = "server")]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::arguments::Between;
-use super::figures::{bytes, count, percent, seconds};
+use super::figures::{bytes, count, percent, plain, seconds};
 use super::screen::Screen;
 use super::table::Columns;
 use super::{Failure, StoreArguments, open_to_read};
@@ -63,11 +63,6 @@ impl MakeReport {
         }
         Ok(())
     }
-}
-
-/// Names and texts come from whoever asked queries: nothing of them may steer a terminal.
-fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 fn quantile(lengths: &Lengths, q: f64) -> String {

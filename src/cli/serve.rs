@@ -1,6 +1,5 @@
 //! `icecore serve`: a store, answered for over HTTP.
 
-use std::fs::Metadata;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,6 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::arguments::duration;
 use super::screen::Screen;
+use super::secret::read_secret;
 use super::{Failure, StoreArguments, read_policy};
 use crate::engine::Engine;
 use crate::options::{GateOptions, Options};
@@ -139,22 +139,9 @@ impl Serve {
     }
 }
 
-/// The tokens of a file that nobody else can read.
 fn read_tokens(file: &Path) -> Result<Tokens, Failure> {
-    let name = file.display().to_string();
-    let unreadable = |error| Failure::Input(name.clone(), error);
-    let metadata = std::fs::metadata(file).map_err(unreadable)?;
-    if readable_by_others(&metadata) {
-        let message = format!("{name} holds secrets and others may read it: chmod o-rwx {name}");
-        return Err(Failure::Usage(message));
-    }
-    let text = std::fs::read_to_string(file).map_err(unreadable)?;
-    Tokens::parse(&text).map_err(|error| Failure::Usage(format!("{name}: {error}")))
-}
-
-fn readable_by_others(metadata: &Metadata) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    metadata.permissions().mode() & 0o007 != 0
+    let text = read_secret(file)?;
+    Tokens::parse(&text).map_err(|error| Failure::Usage(format!("{}: {error}", file.display())))
 }
 
 /// Waits for the process to be asked to end.

@@ -158,6 +158,22 @@ pub fn seconds(seconds: f64) -> String {
     Duration::try_from_secs_f64(rounded).map_or_else(|_| "never".to_owned(), length)
 }
 
+/// Whether a character steers what shows it instead of being shown: control characters, and those that
+/// turn the direction of what follows.
+#[must_use]
+pub fn steers(character: char) -> bool {
+    let turns = matches!(character,
+        '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    turns || character.is_control()
+}
+
+/// A text of others such that nothing of it steers a terminal: names and texts come from whoever asked
+/// queries.
+#[must_use]
+pub fn plain(text: &str) -> String {
+    text.chars().map(|character| if steers(character) { '\u{fffd}' } else { character }).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -222,5 +238,11 @@ mod tests {
         let at = |millis| moment(Timestamp::from_millis(millis));
         assert_eq!(at(1_795_425_382_500), "2026-11-23 09:16:22.5");
         assert_eq!(at(1_795_425_382_000), "2026-11-23 09:16:22");
+    }
+
+    #[test]
+    fn texts_of_others_steer_nothing() {
+        let hostile = "a\u{1b}[2Jb\nc\u{7f}\u{9b}d\u{202e}e\u{2066}f\u{200f}é界";
+        assert_eq!(plain(hostile), "a�[2Jb�c��d�e�f�é界");
     }
 }

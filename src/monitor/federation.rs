@@ -22,6 +22,7 @@ use super::recovery::{Recovered, recover};
 use super::source::{Source, SourceMetrics};
 use super::stretch::Stretches;
 use super::totals::Totals;
+use super::view::LiveView;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::model::{Metadata, Series};
@@ -127,14 +128,19 @@ impl FederationMonitor {
     /// The sources as they are now, by name.
     #[must_use]
     pub fn sources(&self) -> Vec<SourceMetrics> {
-        self.core.directory.metrics()
+        self.live_view().sources()
+    }
+
+    /// What runs, and how sources are, for somebody else to see: a server, or a screen.
+    #[must_use]
+    pub fn live_view(&self) -> LiveView {
+        LiveView::new(&self.core)
     }
 
     /// The queries that run now, by id. Cost: a copy of each.
     #[must_use]
     pub fn running(&self) -> Vec<RunningQuery> {
-        let running = self.core.running.all();
-        running.iter().map(|live| live.running(&self.core.directory)).collect()
+        self.live_view().running()
     }
 
     /// Queries begun in this run.

@@ -31,6 +31,7 @@ mod running;
 mod source;
 mod stretch;
 mod totals;
+mod view;
 
 pub use call::CALLS_MAX;
 pub use federation::FederationMonitor;
@@ -43,3 +44,4 @@ pub use outcome::{ERROR_CLASSES_MAX, NAME_BYTES_MAX, OTHER, Outcome, OutcomeKind
 pub use phase::{Phase, Phases};
 pub use query::{QueryId, QueryMetrics, RunningQuery, SourceUse};
 pub use source::{Connections, Health, Source, SourceMetrics};
+pub use view::LiveView;

@@ -1,10 +1,8 @@
 //! What remembering cost: bytes, and what was lost on the way.
 
-use super::read::{increase, increase_by};
-use super::sheet::QuerySums;
-use crate::engine::Engine;
 use crate::error::Result;
 use crate::monitor::{QUERIES, RUNNING_QUERIES, SOURCE_CALLS};
+use crate::overview::{QuerySums, Reading};
 use crate::time::TimeRange;
 
 /// What the store holds and costs. Sizes are of the whole store at the moment of the report, counts of
@@ -56,17 +54,17 @@ pub struct TableCost {
 impl Cost {
     /// `kept`: all queries of the range, rows of queries, rows of calls.
     pub(super) fn of(
-        engine: &Engine,
+        reading: &Reading<'_>,
         range: TimeRange,
         (sums, query_rows, call_rows): (&QuerySums, u64, u64),
     ) -> Result<Self> {
-        let stats = engine.stats()?;
+        let stats = reading.engine.stats()?;
         let own = [QUERIES, SOURCE_CALLS, RUNNING_QUERIES];
         let tables: Vec<_> =
             stats.events.iter().filter(|table| own.contains(&&*table.table)).collect();
         let in_parts = tables.iter().find(|table| table.table == QUERIES).map_or(0, |t| t.rows);
         let bytes: u64 = tables.iter().map(|table| table.bytes_on_disk).sum();
-        let refused = increase_by(engine, "icecore_samples_refused_total", "reason", range)?;
+        let refused = reading.increase_by("icecore_samples_refused_total", "reason", range)?;
         let refused = refused.into_iter().filter(|(_, samples)| *samples > 0.0);
         Ok(Self {
             bytes_on_disk: stats.bytes_on_disk,
@@ -84,10 +82,10 @@ impl Cost {
             bytes_per_query: (in_parts > 0).then(|| bytes as f64 / in_parts as f64),
             query_rows,
             call_rows,
-            counted: increase(engine, "queries_total", range)?,
+            counted: reading.increase("queries_total", range)?,
             represented: sums.count(),
-            records_dropped: increase(engine, "monitor_records_dropped_total", range)?,
-            samples_late: increase(engine, "icecore_samples_late_total", range)?,
+            records_dropped: reading.increase("monitor_records_dropped_total", range)?,
+            samples_late: reading.increase("icecore_samples_late_total", range)?,
             samples_refused: refused.map(|(reason, n)| (reason.to_string(), n)).collect(),
         })
     }

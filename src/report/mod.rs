@@ -14,7 +14,6 @@ mod alerts;
 mod burst;
 mod chart;
 mod cost;
-mod grid;
 mod html;
 mod read;
 mod sheet;
@@ -26,14 +25,18 @@ use std::sync::Arc;
 pub use alerts::FiredAlert;
 pub use burst::Share;
 pub use cost::{Cost, TableCost};
-pub use grid::Grid;
-pub use sheet::{FingerprintSums, Lengths, QuerySums, QueryWindow, SourceSums};
+pub use sheet::{FingerprintSums, QueryWindow};
 pub use trouble::{Kind, Subject, Trouble};
+
+pub use crate::overview::{Grid, Lengths, QuerySums, SourceSums};
 
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::integration::figures;
+use crate::model::Selector;
 use crate::monitor::{OutcomeKind, QueryId};
+use crate::overview::Reading;
+use crate::overview::sheet::CallSheet;
 use crate::time::{TimeRange, Timestamp};
 
 /// Windows of a report: as many as a chart has room to show apart.
@@ -161,8 +164,8 @@ impl Report {
     /// # Errors
     /// I/O or corruption.
     pub fn of(engine: &Engine, range: TimeRange) -> Result<Self> {
-        let monitored = read::is_monitored(engine)?;
-        let held = if monitored { read::bounds(engine, range)? } else { None };
+        let reading = &Reading::of(engine);
+        let held = if reading.is_monitored() { read::bounds(reading, range)? } else { None };
         let open = |asked: Timestamp, end: Timestamp, held: Option<Timestamp>| {
             if asked == end { held.unwrap_or(Timestamp(0)) } else { asked }
         };
@@ -176,15 +179,15 @@ impl Report {
         );
         let grid = Grid::over(range, WINDOWS_MAX);
         let (mut queries, mut calls) = if held.is_some() {
-            (read::queries(engine, &grid)?, read::calls(engine, &grid)?)
+            (read::queries(reading, &grid)?, reading.calls(&grid)?)
         } else {
-            (sheet::QuerySheet::new(&grid), sheet::CallSheet::default())
+            (sheet::QuerySheet::new(&grid), CallSheet::default())
         };
         let (mut slowest, mut broken_off) = (Vec::new(), Vec::new());
         if held.is_some() {
             let max = SHOWN_MAX as u64;
-            slowest = read::single(engine, range, read::Choice::Slowest, max)?;
-            broken_off = read::single(engine, range, read::Choice::BrokenOff, max)?;
+            slowest = read::single(reading, range, read::Choice::Slowest, max)?;
+            broken_off = read::single(reading, range, read::Choice::BrokenOff, max)?;
         }
         for (print, sums) in &mut queries.fingerprints {
             sums.critical_us = calls.critical_us.remove(print).unwrap_or_default();
@@ -194,10 +197,10 @@ impl Report {
         Ok(Self {
             grid,
             troubles: trouble::find(&grid, &queries.windows, &calls.sources),
-            cost: Cost::of(engine, asked, (&sums, queries.rows, calls.rows))?,
+            cost: Cost::of(reading, asked, (&sums, queries.rows, calls.rows))?,
             queries: sums,
             windows: queries.windows,
-            sources: sources(engine, asked, calls.sources)?,
+            sources: sources(reading, asked, calls.sources)?,
             fingerprints: queries.fingerprints,
             slowest,
             broken_off,
@@ -240,13 +243,13 @@ impl Report {
 }
 
 fn sources(
-    engine: &Engine,
+    reading: &Reading<'_>,
     range: TimeRange,
     found: BTreeMap<Arc<str>, Vec<SourceSums>>,
 ) -> Result<Vec<SourceReport>> {
-    let health = read::last_by(engine, "source_health", "source", range)?;
-    let hits = read::increase_by(engine, "source_cache_hits_total", "source", range)?;
-    let misses = read::increase_by(engine, "source_cache_misses_total", "source", range)?;
+    let health = reading.last_by(&Selector::metric("source_health")?, "source", range)?;
+    let hits = reading.increase_by("source_cache_hits_total", "source", range)?;
+    let misses = reading.increase_by("source_cache_misses_total", "source", range)?;
     let mut sources: Vec<SourceReport> = found
         .into_iter()
         .map(|(name, windows)| {

@@ -1,42 +1,22 @@
-//! Reading a report's parts from an engine: rows of the monitor's tables, and what series say of losses
-//! and health.
+//! Reading a report's parts from an engine: rows of the monitor's tables.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
 
-use super::grid::Grid;
-use super::sheet::{self, CallSheet, QuerySheet, integer};
+use super::sheet::{self, QuerySheet};
 use super::{SlowQuery, SourceCall};
-use crate::engine::Engine;
 use crate::error::Result;
-use crate::model::{EventRows, EventValue, Selector};
+use crate::model::{EventRows, EventValue};
 use crate::monitor::{OTHER, OutcomeKind, QUERIES, QueryId, SOURCE_CALLS};
-use crate::query::{
-    EventOrder, EventPredicate, EventRequest, EventTest, Function, GroupKey, Grouping, Limits,
-    Request, SampleRequest,
-};
+use crate::overview::sheet::integer;
+use crate::overview::{Grid, Reading};
+use crate::query::{EventOrder, EventPredicate, EventTest};
 use crate::time::{TimeRange, Timestamp};
 
-/// Values of a scan are bounded by what is stored; what is kept of it by the sheets.
-const LIMITS: Limits =
-    Limits { series_max: 100_000, samples_max: u64::MAX, memory_bytes_max: 1 << 30 };
-
-/// Whether the engine has the tables of a monitor.
-pub(super) fn is_monitored(engine: &Engine) -> Result<bool> {
-    let tables = engine.stats()?.events;
-    Ok([QUERIES, SOURCE_CALLS].iter().all(|name| tables.iter().any(|table| table.table == *name)))
-}
-
-fn request(table: &str, range: TimeRange, columns: &[&str]) -> EventRequest {
-    let projection = Some(columns.iter().map(|&column| column.to_owned()).collect());
-    EventRequest { projection, limits: LIMITS, ..EventRequest::new(table, range) }
-}
-
 /// From the first query's beginning to behind the last end; `None` where there are no queries.
-pub(super) fn bounds(engine: &Engine, within: TimeRange) -> Result<Option<TimeRange>> {
-    let request = request(QUERIES, within, &["duration"]);
+pub(super) fn bounds(reading: &Reading<'_>, within: TimeRange) -> Result<Option<TimeRange>> {
+    let request = reading.rows(QUERIES, within, &["duration"]);
     let begin = || (i64::MAX, i64::MIN);
-    let (states, _) = engine.fold_events(&request, begin, |(first, last), rows| {
+    let (states, _) = reading.engine.fold_events(&request, begin, |(first, last), rows| {
         let [duration] = &*rows.columns else { return Ok(()) };
         for (row, &time) in rows.times.iter().enumerate() {
             let nanos = integer(duration, row).unwrap_or(0).saturating_mul(1_000);
@@ -53,35 +33,9 @@ pub(super) fn bounds(engine: &Engine, within: TimeRange) -> Result<Option<TimeRa
 }
 
 /// Folds all queries of the grid's range.
-pub(super) fn queries(engine: &Engine, grid: &Grid) -> Result<QuerySheet> {
-    let request = request(QUERIES, grid.range, &sheet::QUERY_COLUMNS);
-    folded(engine, &request, QuerySheet::new(grid), |sheet, rows| sheet.add(grid, rows))
-}
-
-/// Folds all calls to sources of the grid's range.
-pub(super) fn calls(engine: &Engine, grid: &Grid) -> Result<CallSheet> {
-    let request = request(SOURCE_CALLS, grid.range, &sheet::CALL_COLUMNS);
-    folded(engine, &request, CallSheet::default(), |sheet, rows| sheet.add(grid, rows))
-}
-
-/// Rows are decoded in parallel and taken in one group at a time: a sheet a thread would take more
-/// memory than it saves time.
-fn folded<S: Send>(
-    engine: &Engine,
-    request: &EventRequest,
-    sheet: S,
-    add: impl Fn(&mut S, &EventRows) + Sync + Send,
-) -> Result<S> {
-    let sheet = Mutex::new(sheet);
-    engine.fold_events(
-        request,
-        || (),
-        |(), rows| {
-            add(&mut sheet.lock().unwrap_or_else(PoisonError::into_inner), rows);
-            Ok(())
-        },
-    )?;
-    Ok(sheet.into_inner().unwrap_or_else(PoisonError::into_inner))
+pub(super) fn queries(reading: &Reading<'_>, grid: &Grid) -> Result<QuerySheet> {
+    let request = reading.rows(QUERIES, grid.range, &sheet::QUERY_COLUMNS);
+    reading.folded(&request, QuerySheet::new(grid), |sheet, rows| sheet.add(grid, rows))
 }
 
 /// Which queries are shown one by one.
@@ -110,12 +64,12 @@ const SINGLE_COLUMNS: [&str; 12] = [
 
 /// Single queries with what they made of their sources; at most `max`.
 pub(super) fn single(
-    engine: &Engine,
+    reading: &Reading<'_>,
     range: TimeRange,
     choice: Choice,
     max: u64,
 ) -> Result<Vec<SlowQuery>> {
-    let mut request = request(QUERIES, range, &SINGLE_COLUMNS);
+    let mut request = reading.rows(QUERIES, range, &SINGLE_COLUMNS);
     request.limit = Some(max);
     match choice {
         Choice::Slowest => request.order = EventOrder::Largest("duration".to_owned()),
@@ -127,10 +81,10 @@ pub(super) fn single(
             request.order = EventOrder::Largest("id".to_owned());
         }
     }
-    let found = engine.scan_events(&request)?.rows;
+    let found = reading.engine.scan_events(&request)?.rows;
     let mut queries: Vec<SlowQuery> =
         (0..found.len()).map(|row| single_query(&found, row)).collect();
-    add_calls(engine, &mut queries)?;
+    add_calls(reading, &mut queries)?;
     Ok(queries)
 }
 
@@ -157,15 +111,15 @@ fn single_query(rows: &EventRows, row: usize) -> SlowQuery {
     }
 }
 
-fn add_calls(engine: &Engine, queries: &mut [SlowQuery]) -> Result<()> {
+fn add_calls(reading: &Reading<'_>, queries: &mut [SlowQuery]) -> Result<()> {
     let times = || queries.iter().map(|query| query.began.0);
     let (Some(first), Some(last)) = (times().min(), times().max()) else { return Ok(()) };
     let range = TimeRange::new(Timestamp(first), Timestamp(last.saturating_add(1)));
     let columns = ["query", "source", "outcome", "error", "calls", "longest", "waiting"];
-    let mut request = request(SOURCE_CALLS, range, &columns);
+    let mut request = reading.rows(SOURCE_CALLS, range, &columns);
     let ids = queries.iter().map(|query| EventValue::Integer(query.id.0.cast_signed())).collect();
     request.predicates.push(EventPredicate::new("query", EventTest::In(ids)));
-    let rows = engine.scan_events(&request)?.rows;
+    let rows = reading.engine.scan_events(&request)?.rows;
     let mut calls: BTreeMap<u64, Vec<SourceCall>> = BTreeMap::new();
     for row in 0..rows.len() {
         let number = |at: usize| rows.columns.get(at).and_then(|column| integer(column, row));
@@ -185,47 +139,4 @@ fn add_calls(engine: &Engine, queries: &mut [SlowQuery]) -> Result<()> {
         query.calls.sort_by(|a, b| b.waiting_us.cmp(&a.waiting_us).then(a.source.cmp(&b.source)));
     }
     Ok(())
-}
-
-/// The increase of a counter over a range, all its series together.
-pub(super) fn increase(engine: &Engine, metric: &str, range: TimeRange) -> Result<f64> {
-    let request = Request {
-        group_by: Grouping::Labels(Vec::new()),
-        ..Request::new(range, vec![Function::Increase])
-    };
-    let answer = engine.query(&Selector::metric(metric)?, &request)?;
-    let values = answer.groups.iter().filter_map(|group| group.values.first()?.first().copied());
-    Ok(values.filter(|value| value.is_finite()).sum())
-}
-
-/// The increase of each of a counter's series, by the value of one label.
-pub(super) fn increase_by(
-    engine: &Engine,
-    metric: &str,
-    label: &str,
-    range: TimeRange,
-) -> Result<BTreeMap<Arc<str>, f64>> {
-    let answer =
-        engine.query(&Selector::metric(metric)?, &Request::new(range, vec![Function::Increase]))?;
-    let mut sums: BTreeMap<Arc<str>, f64> = BTreeMap::new();
-    for group in &answer.groups {
-        let GroupKey::Series(series) = &group.key else { continue };
-        let value = group.values.first().and_then(|values| values.first()).copied();
-        if let Some(value) = value.filter(|value| value.is_finite()) {
-            *sums.entry(series.label(label).into()).or_default() += value;
-        }
-    }
-    Ok(sums)
-}
-
-/// The last value of each of a gauge's series in a range, by the value of one label.
-pub(super) fn last_by(
-    engine: &Engine,
-    metric: &str,
-    label: &str,
-    range: TimeRange,
-) -> Result<BTreeMap<Arc<str>, f64>> {
-    let found = engine.last_samples(&Selector::metric(metric)?, &SampleRequest::new(range))?;
-    let named = found.into_iter().map(|last| (last.series.label(label).into(), last.sample.value));
-    Ok(named.collect())
 }

@@ -15,10 +15,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::burst::{Burst, Share, bursts};
-use super::grid::Grid;
-use super::sheet::{Lengths, QueryWindow, SourceSums};
+use super::sheet::QueryWindow;
 use crate::integration::figures::{self, percent, seconds};
 use crate::monitor::OutcomeKind;
+use crate::overview::{Grid, Lengths, SourceSums};
 use crate::time::TimeRange;
 
 /// Most bursts of one kind of one subject.

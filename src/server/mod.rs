@@ -35,6 +35,7 @@ mod metadata;
 mod number;
 mod options;
 mod output;
+mod overview;
 mod page;
 mod parameters;
 mod queries;

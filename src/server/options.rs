@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::access::Tokens;
 use crate::error::{Error, Result};
+use crate::monitor::LiveView;
 use crate::promql;
 use crate::query::Limits;
 
@@ -63,6 +64,10 @@ pub struct ServerOptions {
     /// The rate limit, if any. It does not count writes by their samples: that is
     /// [`GateOptions::rate`](crate::options::GateOptions), by the token's name.
     pub rate: Option<RequestRate>,
+    /// Who says what runs now, where the host is monitored:
+    /// [`FederationMonitor::live_view`](crate::monitor::FederationMonitor::live_view). `None`: the
+    /// store does, as far as it knows.
+    pub live: Option<LiveView>,
 }
 
 impl Default for ServerOptions {
@@ -87,6 +92,7 @@ impl Default for ServerOptions {
             transfer_timeout: Duration::from_secs(30),
             shutdown_timeout: Duration::from_secs(5),
             rate: None,
+            live: None,
         }
     }
 }

@@ -14,7 +14,7 @@ use super::access::Scope;
 use super::export::{self, TEXT};
 use super::failure::Failure;
 use super::work::{JSON, asked, told};
-use super::{App, metadata, page, queries, status, writes};
+use super::{App, metadata, overview, page, queries, status, writes};
 
 pub(super) fn router(app: &Arc<App>) -> Router {
     let v1 = Router::new()
@@ -36,6 +36,8 @@ pub(super) fn router(app: &Arc<App>) -> Router {
         .route("/status/flags", told(JSON, status::flags))
         .route("/status/tsdb", asked(JSON, status::tsdb))
         .route("/status/store", asked(JSON, status::store))
+        .route("/overview", asked(JSON, overview::overview))
+        .route("/overview/queries/{id}", asked(JSON, overview::query))
         .route("/read", post(export::remote_read))
         .route("/write", post(writes::remote_write))
         .route("/import/prometheus", post(writes::import_text));

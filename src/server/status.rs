@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::failure::Failure;
@@ -16,10 +17,13 @@ const API_VERSION: &str = "2.53.0";
 /// Rows of each of the tables of `status/tsdb`, unless `limit` says.
 const ROWS: usize = 10;
 
-fn tell(out: &mut Output, data: &Value) -> Result<(), Failure> {
-    let answer = json!({ "status": "success", "data": data });
-    serde_json::to_writer(&mut out.bytes, &answer)
-        .map_err(|error| Failure::internal(error.to_string()))
+/// Answers with `data`.
+pub(super) fn tell(out: &mut Output, data: &impl Serialize) -> Result<(), Failure> {
+    out.bytes.extend_from_slice(b"{\"status\":\"success\",\"data\":");
+    serde_json::to_writer(&mut out.bytes, data)
+        .map_err(|error| Failure::internal(error.to_string()))?;
+    out.bytes.push(b'}');
+    Ok(())
 }
 
 pub(super) fn build_info(_: &Ask, out: &mut Output) -> Result<(), Failure> {

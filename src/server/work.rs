@@ -27,7 +27,7 @@ pub(super) struct Ask {
     pub(super) app: Arc<App>,
     pub(super) caller: Caller,
     pub(super) parameters: Parameters,
-    /// The label that the path names, where it names one.
+    /// What the path names, a label or a query, where it names one.
     pub(super) name: String,
     pub(super) arrived: Instant,
     /// Cancelled when the client hangs up.

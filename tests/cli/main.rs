@@ -17,6 +17,7 @@ mod report;
 mod run;
 #[cfg(feature = "server")]
 mod serve;
+mod top;
 
 use run::{icecore, json};
 use tempfile::tempdir;

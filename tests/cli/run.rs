@@ -28,6 +28,7 @@ pub(crate) fn fed(arguments: &[&str], stdin: &[u8]) -> Ended {
     let mut child = Command::new(env!("CARGO_BIN_EXE_icecore"))
         .args(arguments)
         .env_remove("ICECORE_DB")
+        .env_remove("ICECORE_TOKEN")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -9,5 +9,6 @@
 
 mod live;
 mod numbers;
+mod overview;
 mod page;
 mod store;

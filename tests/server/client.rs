@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use icecore::model::Metadata;
+use icecore::monitor::{FederationMonitor, MonitorOptions};
 use icecore::options::GateOptions;
 use icecore::server::{Server, ServerOptions, Tokens};
 use icecore::{Engine, Options, Timestamp};
@@ -34,6 +35,19 @@ pub(crate) fn serve_store(options: ServerOptions, store: Options) -> Served {
     let listen = "127.0.0.1:0".parse().unwrap();
     let server = Server::spawn(Arc::clone(&engine), ServerOptions { listen, ..options }).unwrap();
     Served { engine, address: server.local_addr(), server: Some(server), _dir: dir }
+}
+
+/// A monitored host that serves its store, and says itself what runs.
+pub(crate) fn serve_host(options: ServerOptions) -> (Served, FederationMonitor) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Options { self_metrics: None, ..Options::default() };
+    let engine = Arc::new(Engine::open(dir.path(), store).unwrap());
+    let monitor = FederationMonitor::open(Arc::clone(&engine), MonitorOptions::default()).unwrap();
+    let listen = "127.0.0.1:0".parse().unwrap();
+    let options = ServerOptions { listen, live: Some(monitor.live_view()), ..options };
+    let server = Server::spawn(Arc::clone(&engine), options).unwrap();
+    let served = Served { engine, address: server.local_addr(), server: Some(server), _dir: dir };
+    (served, monitor)
 }
 
 /// Two tenants, a reader, a writer and an administrator.

@@ -13,6 +13,7 @@ mod client;
 mod exchange;
 mod limits;
 mod metadata;
+mod overview;
 mod queries;
 mod tenants;
 mod writes;

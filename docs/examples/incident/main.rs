@@ -3,6 +3,7 @@
 //!
 //! ```sh
 //! cargo run --release --features report --example incident
+//! cargo run --release --features report,server --example incident    # to be watched: icecore top
 //! ```
 //!
 //! Four threads ask an SQLite database, a CSV file, a file of JSON lines and an HTTP server that this
@@ -115,6 +116,8 @@ fn run() -> Result<Vec<String>> {
 fn live(dir: &Path, history: &Path) -> Result<Happened> {
     let engine = Arc::new(Engine::open(history, Options::default())?);
     let monitor = FederationMonitor::open(Arc::clone(&engine), MonitorOptions::default())?;
+    #[cfg(feature = "server")]
+    let served = serve(&engine, &monitor)?;
     let faults = Arc::new(Faults::starting_now());
     let server = server::start(Arc::clone(&faults))?;
     let host = Host::new(monitor, dir, server.address());
@@ -128,10 +131,25 @@ fn live(dir: &Path, history: &Path) -> Result<Happened> {
     );
 
     server.stop()?;
+    #[cfg(feature = "server")]
+    served.shutdown();
     host.close()?;
     // Nobody else holds it: guards and monitor are gone.
     Arc::into_inner(engine).ok_or("the engine is still in use")?.close()?;
     Ok(happened)
+}
+
+/// Answers for the host while it runs, on a free port of this machine.
+#[cfg(feature = "server")]
+fn serve(engine: &Arc<Engine>, monitor: &FederationMonitor) -> Result<icecore::server::Server> {
+    use icecore::server::{Server, ServerOptions};
+
+    let listen = "127.0.0.1:0".parse()?;
+    let live = Some(monitor.live_view());
+    let options = ServerOptions { listen, live, ..ServerOptions::default() };
+    let server = Server::spawn(Arc::clone(engine), options)?;
+    println!("Watch it: icecore top --url http://{} --window 30s\n", server.local_addr());
+    Ok(server)
 }
 
 /// The directory that is named, which must be new or empty; by default one below `target`, made anew.

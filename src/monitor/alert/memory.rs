@@ -117,6 +117,8 @@ impl Memory {
         rules: &[Rule],
         since: Timestamp,
     ) -> Result<Board> {
+        // What an earlier run of this process wrote last may be on its way yet.
+        engine.sync()?;
         let now = engine.now();
         let mut board = Board::default();
         let mut states = last(engine, STATE, since)?;

@@ -11,7 +11,7 @@ mod tables;
 use std::fmt::Write;
 
 use super::{Report, Trouble};
-use crate::integration::figures::count;
+use crate::integration::figures::{count, steers};
 
 const STYLE: &str = include_str!("page.css");
 
@@ -40,10 +40,7 @@ pub(super) fn escape(text: &str) -> String {
             '"' => out.push_str("&quot;"),
             '\'' => out.push_str("&#39;"),
             '\n' | '\t' => out.push(character),
-            '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-                out.push('\u{fffd}');
-            }
-            control if control.is_control() => out.push('\u{fffd}'),
+            steering if steers(steering) => out.push('\u{fffd}'),
             plain => out.push(plain),
         }
     }

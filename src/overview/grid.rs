@@ -1,4 +1,4 @@
-//! The grid of a report: windows of one length over its range.
+//! The grid: windows of one length over its range.
 
 use crate::integration::axis::time_step;
 use crate::time::{TimeRange, Timestamp};
@@ -15,7 +15,7 @@ pub struct Grid {
 
 impl Grid {
     /// At most `windows_max` windows, and one more; none of an empty range.
-    pub(super) fn over(range: TimeRange, windows_max: usize) -> Self {
+    pub fn over(range: TimeRange, windows_max: usize) -> Self {
         Self { range, step_nanos: time_step(range, windows_max.max(1) as f64) }
     }
 
@@ -38,13 +38,13 @@ impl Grid {
     }
 
     /// The window that holds a time within the range.
-    pub(super) fn window_of(&self, time: i64) -> usize {
+    pub fn window_of(&self, time: i64) -> usize {
         let since = i128::from(time) - self.base();
         usize::try_from(since / i128::from(self.step_nanos)).unwrap_or(0)
     }
 
     /// A window's beginning; of the one behind the last, the range's end.
-    pub(super) fn start_of(&self, window: usize) -> Timestamp {
+    pub fn start_of(&self, window: usize) -> Timestamp {
         let since = i128::from(self.step_nanos) * window as i128;
         let TimeRange { start, end } = self.range;
         let at = (self.base() + since).max(start.0.into()).min(end.0.into());
@@ -52,19 +52,19 @@ impl Grid {
     }
 
     /// The stretch of time of the windows `first..end`.
-    pub(super) fn stretch(&self, first: usize, end: usize) -> TimeRange {
+    pub fn stretch(&self, first: usize, end: usize) -> TimeRange {
         TimeRange::new(self.start_of(first), self.start_of(end))
     }
 
     /// The length of a window, seconds.
-    pub(super) fn seconds_of(&self, window: usize) -> f64 {
+    pub fn seconds_of(&self, window: usize) -> f64 {
         let TimeRange { start, end } = self.stretch(window, window + 1);
         (i128::from(end.0) - i128::from(start.0)) as f64 * 1e-9
     }
 
     /// Adds to windows how much of `start..end` lies in each, ns: what is outside the range is left
     /// out.
-    pub(super) fn spread(&self, start: i64, end: i64, mut add: impl FnMut(usize, u64)) {
+    pub fn spread(&self, start: i64, end: i64, mut add: impl FnMut(usize, u64)) {
         let (mut at, end) = (start.max(self.range.start.0), end.min(self.range.end.0));
         while at < end {
             let window = self.window_of(at);
