@@ -39,7 +39,7 @@ use icecore::fs::RealFs;
 use icecore::model::{
     EventBatch, EventRows, EventSchema, EventValue, EventVector, Metadata, MetricKind, Selector,
 };
-use icecore::monitor::attribution::{Call, SourceTime, attribute};
+use icecore::monitor::attribution::{Attribution, Call, SourceTime, attribute};
 use icecore::monitor::{FederationMonitor, MonitorOptions, QUERIES, SOURCE_CALLS};
 use icecore::options::{Durability, GateOptions, Maintenance};
 use icecore::query::{
@@ -222,7 +222,7 @@ impl Workload {
             dice,
             fingerprints,
             names,
-            begun: (START / DAY << 32, START),
+            begun: ((START / DAY) << 32, START),
             running: Vec::new(),
             each,
         }
@@ -230,7 +230,7 @@ impl Workload {
 
     /// The next query to finish: one of the six that run.
     fn next(&mut self) -> Query {
-        let Self { dice, names, .. } = self;
+        let Self { dice, .. } = self;
         while self.running.len() < 6 {
             let (id, time) = self.begun;
             let pause = 1 + (-dice.unit().ln() * self.each as f64) as i64;
@@ -239,6 +239,32 @@ impl Workload {
         }
         let (id, began) = self.running.remove(dice.rank(6));
         let one = &self.fingerprints[dice.rank(FINGERPRINTS)];
+        let run = Run::new(dice, one, &self.names);
+        let waited = std::array::from_fn(|at| {
+            let SourceTime { source, waiting, .. } = run.of.sources[at];
+            (source, waiting as i64)
+        });
+        let sources = std::array::from_fn(|at| run.source_row(id, at, &self.names));
+        let row = run.row(id, dice, &self.names);
+        Query { began, row, sources, duration: run.duration(), waited }
+    }
+}
+
+/// What one query did.
+struct Run<'a> {
+    one: &'a Fingerprint,
+    user: usize,
+    outcome: usize,
+    error: Option<Arc<str>>,
+    uses: [Use; CALLS],
+    of: Attribution<usize>,
+    /// Plan, optimize, federate, execute, stream, and what lies between them.
+    phases: [i64; 6],
+    rows_out: i64,
+}
+
+impl<'a> Run<'a> {
+    fn new(dice: &mut Dice, one: &'a Fingerprint, names: &Names) -> Self {
         let user = dice.rank(names.users.len());
         let (outcome, error) = match dice.below(1000) {
             0..10 => (1, Some(names.errors[dice.rank(names.errors.len())].clone())),
@@ -247,87 +273,96 @@ impl Workload {
         };
         let mut uses: [Use; CALLS] = std::array::from_fn(|call| Use::new(dice, one, call));
         uses[3].error = error.clone();
-        let calls: Vec<Call<usize>> = uses
-            .iter()
-            .zip(one.sources)
-            .map(|(of, source)| Call {
-                source,
-                began: of.began as u64,
-                ended: (of.began + of.duration) as u64,
-            })
-            .collect();
-        let of = attribute(u64::MAX >> 1, &calls);
-        let sum = |count: fn(&Use) -> i64| uses.iter().map(count).sum::<i64>();
-        let (rows_in, bytes_in) = (sum(|of| of.rows), sum(|of| of.bytes));
-        let phases = [dice.around(250.0, 0.3), dice.around(400.0, 0.3), dice.around(60.0, 0.3)];
+        let ended = |of: &Use| of.began + of.duration;
+        let calls = uses.iter().zip(one.sources);
+        let calls = calls.map(|(of, source)| Call {
+            source,
+            began: of.began as u64,
+            ended: ended(of) as u64,
+        });
+        let of = attribute(u64::MAX >> 1, &calls.collect::<Vec<_>>());
+        let rows_in: i64 = uses.iter().map(|of| of.rows).sum();
         let rows_out = dice.around(one.answered, 0.4);
         let joined = dice.around(40.0 + rows_in as f64 / 8.0, 0.3);
-        let execute = calls.iter().map(|call| call.ended as i64).max().unwrap_or(0) + joined;
-        let stream = 20 + rows_out * 2 + dice.around(30.0, 0.3);
-        let engine = phases.iter().sum::<i64>() + stream + joined;
-        let duration = phases.iter().sum::<i64>() + execute + stream + dice.around(4.0, 0.3);
-        let longest = of.sources.iter().find(|source| Some(source.source) == of.longest());
+        let phases = [
+            dice.around(250.0, 0.3),
+            dice.around(400.0, 0.3),
+            dice.around(60.0, 0.3),
+            uses.iter().map(ended).max().unwrap_or(0) + joined,
+            20 + rows_out * 2 + dice.around(30.0, 0.3),
+            dice.around(4.0, 0.3),
+        ];
+        Self { one, user, outcome, error, uses, of, phases, rows_out }
+    }
+
+    fn duration(&self) -> i64 {
+        self.phases.iter().sum()
+    }
+
+    fn sum(&self, count: fn(&Use) -> i64) -> i64 {
+        self.uses.iter().map(count).sum()
+    }
+
+    fn row(&self, id: i64, dice: &mut Dice, names: &Names) -> Named {
+        let longest = self.of.sources.iter().find(|of| Some(of.source) == self.of.longest());
         let text = |text: &Arc<str>| EventValue::from(text.clone());
-        let row = vec![
+        let (bytes_in, duration) = (self.sum(|of| of.bytes), self.duration());
+        let engine = duration - self.of.waiting as i64;
+        vec![
             ("id", id.into()),
-            ("fingerprint", text(&one.name)),
-            ("text", text(&one.text)),
-            ("tenant", text(&names.tenants[user % names.tenants.len()])),
-            ("user", text(&names.users[user])),
-            ("outcome", text(&names.outcomes[outcome])),
-            ("error", error.into()),
+            ("fingerprint", text(&self.one.name)),
+            ("text", text(&self.one.text)),
+            ("tenant", text(&names.tenants[self.user % names.tenants.len()])),
+            ("user", text(&names.users[self.user])),
+            ("outcome", text(&names.outcomes[self.outcome])),
+            ("error", self.error.clone().into()),
             ("duration", duration.into()),
-            ("plan", phases[0].into()),
-            ("optimize", phases[1].into()),
-            ("federate", phases[2].into()),
-            ("execute", execute.into()),
-            ("stream", stream.into()),
-            ("waiting", (of.waiting as i64).into()),
+            ("plan", self.phases[0].into()),
+            ("optimize", self.phases[1].into()),
+            ("federate", self.phases[2].into()),
+            ("execute", self.phases[3].into()),
+            ("stream", self.phases[4].into()),
+            ("waiting", (self.of.waiting as i64).into()),
             ("critical_source", longest.map(|of| names.sources[of.source].clone()).into()),
             ("critical", longest.map(|of| of.critical as i64).into()),
-            ("rows_in", some(rows_in)),
-            ("rows_out", some(rows_out)),
+            ("rows_in", some(self.sum(|of| of.rows))),
+            ("rows_out", some(self.rows_out)),
             ("bytes_in", some(bytes_in)),
-            ("bytes_out", some(rows_out * one.row_bytes[0])),
+            ("bytes_out", some(self.rows_out * self.one.row_bytes[0])),
             ("cpu", dice.around(engine as f64 * 0.9, 0.1).into()),
             // Counted in blocks of 64 KiB.
             ("memory_peak", ((1 + bytes_in / 65_536 + dice.below(8) as i64) * 65_536).into()),
             ("spill", some(i64::from(dice.below(500) == 0) << 20)),
-            ("retries", some(sum(|of| of.retries))),
-            ("cache_hits", some(sum(|of| i64::from(of.hit)))),
+            ("retries", some(self.sum(|of| of.retries))),
+            ("cache_hits", some(self.sum(|of| i64::from(of.hit)))),
             ("sources", (CALLS as i64).into()),
             ("marked", (duration > 1_000_000).into()),
             ("kept_one_in", 1.into()),
-        ];
-        let row_of = |(at, used): (usize, &Use)| -> Named {
-            let time = &of.sources[at];
-            let outcome = &names.outcomes[usize::from(used.error.is_some())];
-            vec![
-                ("query", id.into()),
-                ("source", text(&names.sources[time.source])),
-                ("fingerprint", text(&one.name)),
-                ("outcome", text(outcome)),
-                ("error", used.error.clone().into()),
-                ("calls", 1.into()),
-                ("failed", some(i64::from(used.error.is_some()))),
-                ("requests", (1 + used.rows / 1000 + used.retries).into()),
-                ("rows", some(used.rows)),
-                ("bytes", some(used.bytes)),
-                ("retries", some(used.retries)),
-                ("cache_hits", some(i64::from(used.hit))),
-                ("first_row", used.first.into()),
-                ("longest", used.duration.into()),
-                ("waiting", (time.waiting as i64).into()),
-                ("critical", (time.critical as i64).into()),
-            ]
-        };
-        let mut rows = uses.iter().enumerate().map(row_of);
-        let sources = std::array::from_fn(|_| rows.next().unwrap());
-        let waited = std::array::from_fn(|at| {
-            let SourceTime { source, waiting, .. } = of.sources[at];
-            (source, waiting as i64)
-        });
-        Query { began, row, sources, duration, waited }
+        ]
+    }
+
+    fn source_row(&self, id: i64, at: usize, names: &Names) -> Named {
+        let (used, time) = (&self.uses[at], &self.of.sources[at]);
+        let text = |text: &Arc<str>| EventValue::from(text.clone());
+        let failed = used.error.is_some();
+        vec![
+            ("query", id.into()),
+            ("source", text(&names.sources[time.source])),
+            ("fingerprint", text(&self.one.name)),
+            ("outcome", text(&names.outcomes[usize::from(failed)])),
+            ("error", used.error.clone().into()),
+            ("calls", 1.into()),
+            ("failed", some(i64::from(failed))),
+            ("requests", (1 + used.rows / 1000 + used.retries).into()),
+            ("rows", some(used.rows)),
+            ("bytes", some(used.bytes)),
+            ("retries", some(used.retries)),
+            ("cache_hits", some(i64::from(used.hit))),
+            ("first_row", used.first.into()),
+            ("longest", used.duration.into()),
+            ("waiting", (time.waiting as i64).into()),
+            ("critical", (time.critical as i64).into()),
+        ]
     }
 }
 

@@ -72,6 +72,12 @@ impl Sketch {
         (sound(&positive) && sound(&negative)).then_some(Self { zero, positive, negative })
     }
 
+    /// As [`from_bins`](Self::from_bins), of lists that are known to be sound.
+    pub(crate) fn from_sound_bins(zero: u64, positive: Vec<Bin>, negative: Vec<Bin>) -> Self {
+        debug_assert!(Self::from_bins(zero, positive.clone(), negative.clone()).is_some());
+        Self { zero, positive, negative }
+    }
+
     /// The sketch of these values.
     #[must_use]
     pub fn of(values: &[f64]) -> Self {
@@ -123,6 +129,9 @@ impl Sketch {
 
     /// Adds what another sketch holds. Cost: the bins of both; no memory where none is new.
     pub fn merge(&mut self, other: &Self) {
+        if self.is_empty() {
+            return self.clone_from(other);
+        }
         self.zero = self.zero.saturating_add(other.zero);
         merge_bins(&mut self.positive, &other.positive);
         merge_bins(&mut self.negative, &other.negative);
@@ -149,8 +158,7 @@ impl Sketch {
     /// Values recorded.
     #[must_use]
     pub fn count(&self) -> u64 {
-        let bins = self.positive.iter().chain(&self.negative);
-        bins.fold(self.zero, |sum, bin| sum.saturating_add(bin.count))
+        self.zero.saturating_add(total(&self.positive)).saturating_add(total(&self.negative))
     }
 
     /// Whether nothing was recorded.
@@ -177,17 +185,33 @@ impl Sketch {
         let Some(last) = self.count().checked_sub(1) else { return f64::NAN };
         // `last as f64` may round up.
         let rank = ((q.clamp(0.0, 1.0) * last as f64) as u64).min(last);
-        let negative = self.negative.iter().rev().map(|bin| (-1.0, bin.index, bin.count));
-        let positive = self.positive.iter().map(|bin| (1.0, bin.index, bin.count));
-        let mut below = 0_u64;
-        for (sign, index, count) in negative.chain([(0.0, 0, self.zero)]).chain(positive) {
-            below = below.saturating_add(count);
-            if below > rank {
-                return sign * Self::value_of(index);
-            }
+        let positive: u64 = total(&self.positive);
+        let Some(below) = (last - rank).checked_sub(positive) else {
+            // Most are asked for what is rare: from the top, `last - rank` values are above it.
+            let found = at_rank(self.positive.iter().rev(), last - rank);
+            return found.map_or(f64::NAN, Self::value_of);
+        };
+        if below < self.zero {
+            return 0.0;
         }
-        f64::NAN
+        let found = at_rank(self.negative.iter(), below - self.zero);
+        found.map_or(f64::NAN, |index| -Self::value_of(index))
     }
+}
+
+/// Values in the bins.
+fn total(bins: &[Bin]) -> u64 {
+    bins.iter().fold(0, |sum, bin| sum.saturating_add(bin.count))
+}
+
+/// The bin of the value before which `rank` stand in these.
+fn at_rank<'a>(mut bins: impl Iterator<Item = &'a Bin>, rank: u64) -> Option<i32> {
+    let mut before = 0_u64;
+    let found = bins.find(|bin| {
+        before = before.saturating_add(bin.count);
+        before > rank
+    });
+    found.map(|bin| bin.index)
 }
 
 /// Adds `others` to `bins`, both ascending, in place: from the highest down, into the room that

@@ -78,10 +78,7 @@ pub fn decode(bytes: &[u8], count: usize, out: &mut Vec<Sketch>) -> Result<(), D
     for ((&zero, positive), negative) in zeros.iter().zip(positive).zip(negative) {
         let positive = bins.take(positive as usize, &mut starts[0])?;
         let negative = bins.take(negative as usize, &mut starts[1])?;
-        out.push(
-            Sketch::from_bins(zero, positive, negative)
-                .ok_or_else(|| invalid("bins of a sketch", 0, "ascending, of counts above 0"))?,
-        );
+        out.push(Sketch::from_sound_bins(zero, positive, negative));
     }
     bins.reader.finish("sketches")
 }
@@ -121,15 +118,24 @@ impl Bins<'_> {
             let block = self.next..end;
             let steps = self.steps.get(block.clone()).unwrap_or_default();
             let counts = self.counts.get(block).unwrap_or_default();
-            for (&step, &count) in steps.iter().zip(counts) {
+            // Beyond 32 bits, a step back, a count of none: told when the list is read, so that the
+            // loop has one way through.
+            let mut unsound = false;
+            let first = bins.is_empty();
+            let mut open = first;
+            bins.extend(steps.iter().zip(counts).map(|(&step, &count)| {
                 let index = before.wrapping_add(step as i64).wrapping_add(1);
-                let narrow = i32::try_from(index)
-                    .map_err(|_| invalid("index of a bin", index as u64, "of 32 bits"))?;
-                if bins.is_empty() {
-                    *start = index;
-                }
-                before = index;
-                bins.push(Bin { index: narrow, count: count.wrapping_add(1) });
+                unsound |= i64::from(index as i32) != index;
+                unsound |= (index <= before) & !open;
+                unsound |= count == u64::MAX;
+                (before, open) = (index, false);
+                Bin { index: index as i32, count: count.wrapping_add(1) }
+            }));
+            if unsound {
+                return Err(invalid("bins of a sketch", 0, "ascending, of 32 bits, not empty"));
+            }
+            if first && let Some(bin) = bins.first() {
+                *start = i64::from(bin.index);
             }
             self.next = end;
         }
