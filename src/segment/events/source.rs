@@ -57,6 +57,9 @@ pub enum StoredColumn {
     Segment(Arc<EventSegment>),
     /// Of rows in memory, one group: the column with this number, or the times.
     Rows(Arc<EventRows>, u32),
+    /// Of a file that is no part: as [`Rows`](Self::Rows), decoded for whoever asked, with what is
+    /// known of it.
+    Archived(Arc<EventRows>, u32, GroupBounds),
 }
 
 impl StoredColumn {
@@ -66,6 +69,7 @@ impl StoredColumn {
         match self {
             Self::Segment(segment) => segment.bounds(group as usize),
             Self::Rows(..) => None,
+            Self::Archived(_, _, bounds) => Some(*bounds).filter(|_| group == 0),
         }
     }
 
@@ -74,7 +78,7 @@ impl StoredColumn {
     pub fn dictionary(&self) -> Option<&Arc<Vec<Arc<str>>>> {
         match self {
             Self::Segment(segment) => Some(segment.dictionary()),
-            Self::Rows(rows, field) => {
+            Self::Rows(rows, field) | Self::Archived(rows, field, _) => {
                 let column = rows.columns.get(field.checked_sub(1)? as usize)?;
                 match &column.values {
                     crate::model::EventVector::Text { dictionary, .. } => Some(dictionary),
@@ -91,7 +95,7 @@ impl StoredColumn {
     pub fn read(&self, group: u32) -> Result<Column<'_>, DecodeError> {
         match self {
             Self::Segment(segment) => segment.read(group as usize).map(Column::Read),
-            Self::Rows(rows, field) => {
+            Self::Rows(rows, field) | Self::Archived(rows, field, _) => {
                 let column = field.checked_sub(1).and_then(|at| rows.columns.get(at as usize));
                 column.map(Column::Held).ok_or(DecodeError::Invalid {
                     what: "column of events",
@@ -109,7 +113,7 @@ impl StoredColumn {
     pub fn read_times(&self, group: u32, out: &mut Vec<i64>) -> Result<(), DecodeError> {
         match self {
             Self::Segment(segment) => segment.read_times(group as usize, out),
-            Self::Rows(rows, _) => {
+            Self::Rows(rows, _) | Self::Archived(rows, ..) => {
                 out.clear();
                 out.extend_from_slice(&rows.times);
                 Ok(())
@@ -120,7 +124,7 @@ impl StoredColumn {
     /// Whether reading it decodes stored bytes.
     #[must_use]
     pub const fn is_stored(&self) -> bool {
-        matches!(self, Self::Segment(_))
+        matches!(self, Self::Segment(_) | Self::Archived(..))
     }
 }
 
