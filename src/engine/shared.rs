@@ -232,6 +232,8 @@ pub(super) struct State {
     pub(super) catalog: Arc<Catalog>,
     /// The catalog's tombstones.
     pub(super) masks: Arc<Vec<Mask>>,
+    /// How often retention has dropped parts in this run.
+    pub(super) drops: u64,
 }
 
 /// What one reader sees: it never changes under the reader's hands.
@@ -242,12 +244,15 @@ pub(super) struct View {
     pub(super) parts: Arc<Vec<Arc<Part>>>,
     pub(super) catalog: Arc<Catalog>,
     pub(super) masks: Arc<Vec<Mask>>,
+    /// How often retention had dropped parts in this run.
+    pub(super) drops: u64,
 }
 
 impl Live {
     pub(super) fn new(catalog: Catalog, parts: Vec<Arc<Part>>, masks: Vec<Mask>) -> Self {
         let (catalog, parts, masks) = (Arc::new(catalog), Arc::new(parts), Arc::new(masks));
-        Self(RwLock::new(State { head: Head::default(), frozen: None, parts, catalog, masks }))
+        let head = Head::default();
+        Self(RwLock::new(State { head, frozen: None, parts, catalog, masks, drops: 0 }))
     }
 
     pub(super) fn read(&self) -> RwLockReadGuard<'_, State> {
@@ -266,6 +271,7 @@ impl Live {
             parts: Arc::clone(&state.parts),
             catalog: Arc::clone(&state.catalog),
             masks: Arc::clone(&state.masks),
+            drops: state.drops,
         }
     }
 }
