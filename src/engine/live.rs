@@ -1,6 +1,7 @@
 //! What is live at one moment, for readers that have more to read beside it: an archive's files.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::Engine;
@@ -16,7 +17,7 @@ use crate::segment::{EventSource, Sources};
 /// looks into the archive then finds each part in at least one of the two; and who passes over
 /// archived parts that the view [holds](Self::holds), in just one. What was merged since the view was
 /// taken may be in the archive under another name by then: it is live in a view that is taken next, or
-/// that one tells of another [drop](Self::drops).
+/// there was a [drop](Engine::drops) in between.
 #[derive(Debug)]
 pub(crate) struct LiveView(View);
 
@@ -25,11 +26,6 @@ impl LiveView {
     pub(crate) fn holds(&self, store_id: u64, id: u64, rank: u64) -> bool {
         let catalog = &self.0.catalog;
         catalog.store_id == store_id && catalog.part(id).is_some_and(|part| part.rank == rank)
-    }
-
-    /// How often retention had dropped parts.
-    pub(crate) fn drops(&self) -> u64 {
-        self.0.drops
     }
 
     /// Everything of series.
@@ -42,6 +38,12 @@ impl Engine {
     /// What is live now.
     pub(crate) fn live(&self) -> LiveView {
         LiveView(self.shared.live.view())
+    }
+
+    /// How often retention has dropped parts. Asked before one view and after another: none were
+    /// dropped between the two where it is the same number.
+    pub(crate) fn drops(&self) -> u64 {
+        self.shared.counters.drops.load(Ordering::Acquire)
     }
 
     /// The rows of a table in a view, in the order of arrival; none of a table that there is none of.

@@ -81,6 +81,8 @@ pub(super) struct Counters {
     pub(super) maintenance_samples: AtomicU64,
     pub(super) maintenance_bytes_read: AtomicU64,
     pub(super) maintenance_bytes_written: AtomicU64,
+    /// How often retention dropped parts; counted before any view lacks them.
+    pub(super) drops: AtomicU64,
     /// Of parts that retention dropped, in the order of [`DROP_CAUSES`].
     dropped_bytes: [AtomicU64; 4],
 }
@@ -232,8 +234,6 @@ pub(super) struct State {
     pub(super) catalog: Arc<Catalog>,
     /// The catalog's tombstones.
     pub(super) masks: Arc<Vec<Mask>>,
-    /// How often retention has dropped parts in this run.
-    pub(super) drops: u64,
 }
 
 /// What one reader sees: it never changes under the reader's hands.
@@ -244,15 +244,12 @@ pub(super) struct View {
     pub(super) parts: Arc<Vec<Arc<Part>>>,
     pub(super) catalog: Arc<Catalog>,
     pub(super) masks: Arc<Vec<Mask>>,
-    /// How often retention had dropped parts in this run.
-    pub(super) drops: u64,
 }
 
 impl Live {
     pub(super) fn new(catalog: Catalog, parts: Vec<Arc<Part>>, masks: Vec<Mask>) -> Self {
         let (catalog, parts, masks) = (Arc::new(catalog), Arc::new(parts), Arc::new(masks));
-        let head = Head::default();
-        Self(RwLock::new(State { head, frozen: None, parts, catalog, masks, drops: 0 }))
+        Self(RwLock::new(State { head: Head::default(), frozen: None, parts, catalog, masks }))
     }
 
     pub(super) fn read(&self) -> RwLockReadGuard<'_, State> {
@@ -271,7 +268,6 @@ impl Live {
             parts: Arc::clone(&state.parts),
             catalog: Arc::clone(&state.catalog),
             masks: Arc::clone(&state.masks),
-            drops: state.drops,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::budget::Budget;
 use super::{Picture, lock};
 use crate::catalog::{Catalog, PartEntry};
-use crate::engine::shared::{Shared, sources_of};
+use crate::engine::shared::{Counters, Shared, sources_of};
 use crate::error::{Error, Result};
 use crate::model::{Series, SeriesId};
 use crate::options::{Archive, ArchiveEvents, ArchivePart, Keep};
@@ -137,7 +137,7 @@ impl Shared {
             let ids: Vec<u64> = going.iter().map(|dropped| dropped.id).collect();
             catalog.with_removed(&ids)
         };
-        self.edit(Vec::new(), remove, |state| state.drops += 1)?;
+        self.edit(Vec::new(), remove, |_| Counters::add(&self.counters.drops, 1))?;
         going.iter().for_each(|dropped| self.counters.add_dropped(dropped));
         report.dropped.append(&mut going);
         Ok(())

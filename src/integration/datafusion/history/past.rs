@@ -204,13 +204,15 @@ impl Past {
         &self,
         list: impl Fn(&ArchiveReader, Wanted<'_>) -> Result<Vec<Day>>,
     ) -> Result<(Option<LiveView>, Vec<Day>)> {
+        let drops = || self.engine.as_ref().map(|engine| engine.drops());
         loop {
+            let before = drops();
             let view = self.live();
             let Some(archive) = &self.archive else { return Ok((view, Vec::new())) };
             let mut days = list(archive, &|name| is_archived(view.as_ref(), name))?;
             let after = self.live();
             // Drops are rare, and files are listed soon.
-            if view.as_ref().map(LiveView::drops) != after.as_ref().map(LiveView::drops) {
+            if drops() != before {
                 continue;
             }
             for day in &mut days {
