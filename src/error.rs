@@ -88,6 +88,14 @@ pub enum Error {
         /// What is wrong.
         source: DecodeError,
     },
+    /// A file or directory lies where only an archive's own do: what it holds is not known.
+    #[error("{} does not belong there: {expected} was expected", path.display())]
+    Foreign {
+        /// The file or directory.
+        path: PathBuf,
+        /// What stands there otherwise.
+        expected: &'static str,
+    },
     /// The key-value store failed.
     #[error("{store} store at {}: cannot {operation}: {message}", path.display())]
     Store {
@@ -274,6 +282,7 @@ impl Error {
             | Self::Evaluation { .. }
             | Self::InvalidArgument { .. }
             | Self::SchemaConflict { .. }
+            | Self::Foreign { .. }
             | Self::InvalidOption { .. } => ErrorKind::Invalid,
             Self::Limit { .. } | Self::Deadline { .. } | Self::Cancelled => ErrorKind::Limit,
         }

@@ -38,6 +38,8 @@ mod gate;
 mod health;
 mod ingest;
 mod ledger;
+#[cfg(feature = "datafusion")]
+mod live;
 mod maintenance;
 mod partition;
 mod queries;
@@ -65,6 +67,8 @@ pub use distribution::DistributionHandle;
 pub use events::EventWriter;
 pub use gate::{Reason, Refusal};
 pub(crate) use ledger::Pinned;
+#[cfg(feature = "datafusion")]
+pub(crate) use live::LiveView;
 pub use maintenance::{CompactReport, CompactScope, MaintenanceStep, RetentionReport, TaskReport};
 pub use receipt::{Accepted, Receipt};
 pub use recovery::Recovery;

@@ -81,6 +81,8 @@ pub(super) struct Counters {
     pub(super) maintenance_samples: AtomicU64,
     pub(super) maintenance_bytes_read: AtomicU64,
     pub(super) maintenance_bytes_written: AtomicU64,
+    /// How often retention dropped parts; counted before any view lacks them.
+    pub(super) drops: AtomicU64,
     /// Of parts that retention dropped, in the order of [`DROP_CAUSES`].
     dropped_bytes: [AtomicU64; 4],
 }

@@ -8,8 +8,8 @@ use crate::error::Result;
 use crate::model::{EventSchema, Metadata, Series, SeriesId};
 use crate::segment::{EventSource, Sources};
 
-/// Takes parts that are about to be dropped. Called by one thread at a time, which is the
-/// maintenance thread or the caller of [`Engine::maintain`](crate::Engine::maintain) and
+/// Takes parts that are about to be dropped. Called by one thread at a time, which is that of a
+/// freeze, the maintenance thread or the caller of [`Engine::maintain`](crate::Engine::maintain) and
 /// [`Engine::enforce_retention`](crate::Engine::enforce_retention).
 pub trait Archiver: Send + Sync + fmt::Debug {
     /// Keeps everything that the part holds, durably: the part is dropped when this returns. A
@@ -19,6 +19,19 @@ pub trait Archiver: Send + Sync + fmt::Debug {
     /// # Errors
     /// Whatever kept it from that; the part stays and is offered again.
     fn archive(&self, part: &ArchivePart<'_>) -> Result<()>;
+
+    /// Forgets a part that was offered and is still there, durably: what it holds is about to live on
+    /// in parts that compaction made of it, and these are offered in its place. Whatever an archive has
+    /// of a part, it has because the part is live or was dropped; else it would hold the same rows
+    /// twice under two names. Asked of every part that is merged, most of which were never offered:
+    /// an archive that keeps no files by part has nothing to do. `table` is that of a part of events.
+    ///
+    /// # Errors
+    /// Whatever kept it from that; the part is not merged then.
+    fn withdraw(&self, store_id: u64, entry: &PartEntry, table: Option<&str>) -> Result<()> {
+        let _ = (store_id, entry, table);
+        Ok(())
+    }
 }
 
 /// A part that is about to be dropped, whole.

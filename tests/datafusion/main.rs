@@ -7,10 +7,13 @@
     reason = "tests"
 )]
 
+mod archive;
 mod history;
 mod metrics;
 mod remote;
 mod sessions;
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::sync::Arc;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::budget::Budget;
 use super::{Picture, lock};
 use crate::catalog::{Catalog, PartEntry};
-use crate::engine::shared::{Shared, sources_of};
+use crate::engine::shared::{Counters, Shared, sources_of};
 use crate::error::{Error, Result};
 use crate::model::{Series, SeriesId};
 use crate::options::{Archive, ArchiveEvents, ArchivePart, Keep};
@@ -137,7 +137,7 @@ impl Shared {
             let ids: Vec<u64> = going.iter().map(|dropped| dropped.id).collect();
             catalog.with_removed(&ids)
         };
-        self.edit(Vec::new(), remove, |_| ())?;
+        self.edit(Vec::new(), remove, |_| Counters::add(&self.counters.drops, 1))?;
         going.iter().for_each(|dropped| self.counters.add_dropped(dropped));
         report.dropped.append(&mut going);
         Ok(())
@@ -148,6 +148,27 @@ impl Shared {
         let part = view.parts.iter().find(|part| part.meta().id == id);
         let (Some(part), Some(&entry)) = (part, view.catalog.part(id)) else { return Ok(()) };
         self.archive_part(archive, part, entry, view.catalog.store_id)
+    }
+
+    /// Has the archive forget parts that are live and about to be replaced. Whoever asks holds off
+    /// retention until they are.
+    ///
+    /// # Errors
+    /// The archive's own.
+    pub(super) fn withdraw(&self, ids: &[u64]) -> Result<()> {
+        let Some(archive) = &self.options.archive else { return Ok(()) };
+        let view = self.live.view();
+        let replaced = view.parts.iter().filter(|part| ids.contains(&part.meta().id));
+        let live: Vec<_> =
+            replaced.filter_map(|part| Some((part, view.catalog.part(part.meta().id)?))).collect();
+        // One that is not live was dropped: what the archive has of it is all there is.
+        if live.len() < ids.len() {
+            return Ok(());
+        }
+        live.into_iter().try_for_each(|(part, entry)| {
+            let table = part.event_schema().map(|schema| schema.table());
+            archive.archiver.withdraw(view.catalog.store_id, entry, table)
+        })
     }
 
     fn archive_part(

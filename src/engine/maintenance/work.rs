@@ -152,6 +152,8 @@ impl Maintainer {
         let shared = &self.shared;
         let parts = match &error {
             Error::Cancelled | Error::ReadOnly { .. } | Error::Closed => return Err(error),
+            // The archive's.
+            Error::Io { path, .. } if !path.starts_with(&shared.dir) => inputs,
             Error::Io { path, .. } | Error::Store { path, .. } => match shared.part_of(path) {
                 Some(id) => vec![id],
                 None => {
@@ -307,6 +309,13 @@ impl Shared {
         let entries = entries.collect::<Result<Vec<_>>>()?;
         let parts = open_parts(self, &entries)?;
         let mut overtaken = false;
+        // Retention archives what it drops: between the archive's forgetting a part and its leaving
+        // the catalog it must not be archived again.
+        let _no_drops = lock(&self.upkeep.dropping);
+        if let Err(error) = self.withdraw(&outcome.replaced) {
+            parts.iter().for_each(|part| part.retire());
+            return Err(error);
+        }
         let replace = |catalog: &Catalog| {
             if outcome.replaced.iter().any(|&id| catalog.part(id).is_none()) {
                 overtaken = true;

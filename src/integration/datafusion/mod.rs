@@ -19,6 +19,6 @@ mod scanned;
 mod session;
 mod source;
 
-pub use history::{HistoryOptions, register_history};
+pub use history::{HistoryOptions, register_archive, register_history};
 pub use scanned::Scanned;
 pub use session::{MonitoredSession, MonitoredStream};

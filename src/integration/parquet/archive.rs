@@ -6,7 +6,9 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::events::EventFile;
+use super::read::PartName;
 use super::{Rows, Table, event_partitions, partitions};
+use crate::catalog::PartEntry;
 use crate::engine::leave_out_deleted;
 use crate::error::{DecodeError, Error, Result};
 use crate::fs::{Fs, RealFs};
@@ -46,6 +48,11 @@ impl ParquetArchive {
         Self { fs, dir: dir.into() }
     }
 
+    /// Where it is.
+    pub(super) fn place(&self) -> (&Arc<dyn Fs>, &Path) {
+        (&self.fs, &self.dir)
+    }
+
     /// Makes a partition's directory, its name durable.
     fn directory(&self, partition: &Path) -> Result<PathBuf> {
         let directory = self.dir.join(partition);
@@ -61,6 +68,15 @@ impl ParquetArchive {
 }
 
 impl ParquetArchive {
+    /// Removes a file, durably, if it is there.
+    fn remove(&self, path: &Path) -> Result<()> {
+        if self.fs.file_bytes(path)?.is_none() {
+            return Ok(());
+        }
+        self.fs.remove_file(path)?;
+        self.fs.sync_dir(path.parent().unwrap_or(&self.dir))
+    }
+
     fn archive_events(&self, part: &ArchivePart<'_>, name: &str) -> Result<()> {
         let Some(ArchiveEvents { schema, source }) = part.events else {
             let reason = "comes without its rows".to_owned();
@@ -80,6 +96,7 @@ impl ParquetArchive {
             archived += file.rows();
             if file.rows() == 0 {
                 file.discard()?;
+                self.remove(&path)?;
                 continue;
             }
             file.finish()?;
@@ -97,12 +114,8 @@ impl ParquetArchive {
 impl Archiver for ParquetArchive {
     fn archive(&self, part: &ArchivePart<'_>) -> Result<()> {
         let entry = part.entry;
-        let name = format!("{:016x}-{:016x}-{:016x}.parquet", entry.rank, part.store_id, entry.id);
-        let rows = match entry.layout {
-            Layout::Samples => Rows::Samples,
-            Layout::Records => Rows::Records,
-            Layout::Events => return self.archive_events(part, &name),
-        };
+        let name = name_of(part.store_id, entry);
+        let Some(rows) = rows_of(entry) else { return self.archive_events(part, &name) };
         let mut archived = 0;
         for (partition, range) in partitions(entry.tier, rows, entry.window) {
             let path = self.directory(&partition)?.join(&name);
@@ -114,6 +127,8 @@ impl Archiver for ParquetArchive {
             archived += table.rows();
             if table.rows() == 0 {
                 table.discard()?;
+                // Deletes may have left nothing of what was archived before.
+                self.remove(&path)?;
                 continue;
             }
             table.describe("icecore.metrics", metrics(part.metadata));
@@ -127,6 +142,30 @@ impl Archiver for ParquetArchive {
         }
         Ok(())
     }
+
+    fn withdraw(&self, store_id: u64, entry: &PartEntry, table: Option<&str>) -> Result<()> {
+        let name = name_of(store_id, entry);
+        let partitions = match (rows_of(entry), table) {
+            (Some(rows), _) => partitions(entry.tier, rows, entry.window),
+            (None, Some(table)) => event_partitions(table, entry.window),
+            (None, None) => return Ok(()),
+        };
+        partitions.iter().try_for_each(|(path, _)| self.remove(&self.dir.join(path).join(&name)))
+    }
+}
+
+/// What the rows of a part of series are; none of a part of events.
+const fn rows_of(entry: &PartEntry) -> Option<Rows> {
+    match entry.layout {
+        Layout::Samples => Some(Rows::Samples),
+        Layout::Records => Some(Rows::Records),
+        Layout::Events => None,
+    }
+}
+
+/// What the files of a part are called.
+fn name_of(store_id: u64, entry: &PartEntry) -> String {
+    PartName { rank: entry.rank, store_id, part: entry.id }.to_string()
 }
 
 fn push_samples(table: &mut Table, part: &ArchivePart<'_>, range: TimeRange) -> Result<()> {

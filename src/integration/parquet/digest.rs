@@ -1,21 +1,25 @@
 //! What a column holds, as checksums that do not depend on how it is encoded: taken while it is
-//! written and again from what is read back.
+//! written, again from what is read back, and whenever the archive is read.
 
 use bytes::Bytes;
 use crc32fast::Hasher;
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use parquet::data_type::{ByteArray, DataType};
 use parquet::errors::{ParquetError, Result};
+use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::reader::{ChunkReader, FileReader, Length};
 use parquet::file::serialized_reader::SerializedFileReader;
 
 use crate::fs::FsFile;
 
 /// Rows read back at a time.
-const READ_ROWS: usize = 8192;
+pub(super) const READ_ROWS: usize = 8192;
 
-/// The checksum of a column over all row groups: of its values, bit for bit, and of its levels,
-/// which say which row each value belongs to.
+/// The name under which a file tells its [`checksums`].
+pub(super) const CHECKSUMS: &str = "icecore.checksums";
+
+/// The checksum of a column in one row group: of its values, bit for bit, and of its levels, which
+/// say which row each value belongs to.
 #[derive(Debug, Default, Clone)]
 pub(super) struct ColumnDigest {
     values: Hasher,
@@ -30,15 +34,67 @@ impl ColumnDigest {
         i16::feed(repetitions, &mut self.repetitions);
     }
 
-    fn finish(&self) -> [u32; 3] {
-        [&self.values, &self.definitions, &self.repetitions].map(|hasher| hasher.clone().finalize())
+    /// All of it as one number.
+    pub(super) fn sum(&self) -> u32 {
+        let parts = [&self.values, &self.definitions, &self.repetitions];
+        let mut all = Hasher::new();
+        for part in parts {
+            all.update(&part.clone().finalize().to_le_bytes());
+        }
+        all.finalize()
     }
 }
 
-impl PartialEq for ColumnDigest {
-    fn eq(&self, other: &Self) -> bool {
-        self.finish() == other.finish()
+/// The checksums of one row group.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct GroupDigest {
+    /// Of its count of rows, and of every column's bounds: what readers pass over it by.
+    pub(super) bounds: u32,
+    /// Of each leaf.
+    pub(super) leaves: Vec<u32>,
+}
+
+impl GroupDigest {
+    pub(super) fn new(written: &RowGroupMetaData, leaves: &[ColumnDigest]) -> Self {
+        let leaves = leaves.iter().map(ColumnDigest::sum).collect();
+        Self { bounds: bounds(written), leaves }
     }
+}
+
+/// The checksum of what a row group's description says of its rows.
+pub(super) fn bounds(described: &RowGroupMetaData) -> u32 {
+    let mut hasher = Hasher::new();
+    hasher.update(&described.num_rows().to_le_bytes());
+    for column in described.columns() {
+        let known = column.statistics();
+        let bytes = known.map(|known| [known.min_bytes_opt(), known.max_bytes_opt()]);
+        for bytes in bytes.unwrap_or_default() {
+            let bytes = bytes.unwrap_or_default();
+            hasher.update(&(bytes.len() as u64).to_le_bytes());
+            hasher.update(bytes);
+        }
+    }
+    hasher.finalize()
+}
+
+/// The checksums of a file's row groups, as the file tells them: hexadecimal, of a row group that of
+/// its bounds, then of each leaf, with a comma between two; a semicolon between two row groups.
+pub(super) fn checksums(groups: &[GroupDigest]) -> String {
+    let group = |group: &GroupDigest| {
+        let all = std::iter::once(&group.bounds).chain(&group.leaves);
+        all.map(|sum| format!("{sum:08x}")).collect::<Vec<_>>().join(",")
+    };
+    groups.iter().map(group).collect::<Vec<_>>().join(";")
+}
+
+/// What [`checksums`] told; `None` of a text that is none.
+pub(super) fn parse_checksums(text: &str) -> Option<Vec<GroupDigest>> {
+    let group = |text: &str| {
+        let mut sums = text.split(',').map(|sum| u32::from_str_radix(sum, 16).ok());
+        let bounds = sums.next()??;
+        Some(GroupDigest { bounds, leaves: sums.collect::<Option<_>>()? })
+    };
+    text.split(';').map(group).collect()
 }
 
 /// Values that a digest takes.
@@ -99,16 +155,17 @@ impl Feed for ByteArray {
     }
 }
 
-/// Reads a whole table back: its rows, and the digest of each leaf.
-pub(super) fn read_back(file: Box<dyn FsFile>) -> Result<(u64, Vec<ColumnDigest>)> {
+/// Reads a whole table back: its rows, and the digest of each row group.
+pub(super) fn read_back(file: Box<dyn FsFile>) -> Result<(u64, Vec<GroupDigest>)> {
     let reader = SerializedFileReader::new(Source(std::sync::Arc::from(file)))?;
     let leaves = reader.metadata().file_metadata().schema_descr().num_columns();
-    let mut digests = vec![ColumnDigest::default(); leaves];
+    let mut groups = Vec::new();
     let mut rows = 0;
     for number in 0..reader.num_row_groups() {
         let row_group = reader.get_row_group(number)?;
         let in_group = u64::try_from(row_group.metadata().num_rows()).unwrap_or(0);
         rows += in_group;
+        let mut digests = vec![ColumnDigest::default(); leaves];
         for (leaf, digest) in digests.iter_mut().enumerate() {
             let found = match row_group.get_column_reader(leaf)? {
                 ColumnReader::Int32ColumnReader(column) => read_column(column, digest)?,
@@ -123,8 +180,9 @@ pub(super) fn read_back(file: Box<dyn FsFile>) -> Result<(u64, Vec<ColumnDigest>
                 return Err(ParquetError::General(message));
             }
         }
+        groups.push(GroupDigest::new(row_group.metadata(), &digests));
     }
-    Ok((rows, digests))
+    Ok((rows, groups))
 }
 
 fn read_column<T: DataType>(
@@ -151,7 +209,7 @@ where
 }
 
 /// A file of ours as the reader wants it.
-struct Source(std::sync::Arc<dyn FsFile>);
+pub(super) struct Source(pub(super) std::sync::Arc<dyn FsFile>);
 
 impl Length for Source {
     fn len(&self) -> u64 {

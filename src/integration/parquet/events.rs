@@ -13,7 +13,7 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::{ColumnPath, Type as Node, TypePtr};
 
 use super::columns::Output;
-use super::digest::ColumnDigest;
+use super::digest::{ColumnDigest, GroupDigest};
 use super::sink::{Sink, told};
 use super::table::{ROW_GROUP_BYTES, Written, begin, publish};
 use crate::error::Result;
@@ -29,7 +29,8 @@ pub(super) struct EventFile {
     building: PathBuf,
     writer: SerializedFileWriter<Sink>,
     buffer: EventBuilder,
-    digests: Vec<ColumnDigest>,
+    /// Of each row group so far.
+    digests: Vec<GroupDigest>,
     rows: u64,
 }
 
@@ -45,14 +46,13 @@ impl EventFile {
         let properties = properties(schema).map_err(&write)?;
         let writer =
             SerializedFileWriter::new(sink, message, Arc::new(properties)).map_err(&write)?;
-        let digests = vec![ColumnDigest::default(); schema.columns().len() + 1];
         Ok(Self {
             fs: Arc::clone(fs),
             path: path.to_owned(),
             building,
             writer,
             buffer: EventBuilder::new(schema.columns().iter().map(|column| column.kind)),
-            digests,
+            digests: Vec::new(),
             rows: 0,
         })
     }
@@ -78,13 +78,15 @@ impl EventFile {
     fn write_row_group(&mut self) -> Result<()> {
         let rows = self.buffer.take();
         let write = told("write", &self.building);
+        let mut digests = vec![ColumnDigest::default(); self.writer.schema_descr().num_columns()];
         let row_group = self.writer.next_row_group().map_err(&write)?;
-        let mut output = Output { row_group, digests: self.digests.iter_mut() };
+        let mut output = Output { row_group, digests: digests.iter_mut() };
         output.column::<Int64Type>(&rows.times, None, None).map_err(&write)?;
         for column in &rows.columns {
             put(&mut output, column).map_err(&write)?;
         }
-        output.row_group.close().map_err(&write)?;
+        let written = output.row_group.close().map_err(&write)?;
+        self.digests.push(GroupDigest::new(&written, &digests));
         Ok(())
     }
 

@@ -1,8 +1,8 @@
-//! Parquet out: what DuckDB, pandas and Spark read without asking icecore.
+//! Parquet out: what DuckDB, pandas and Spark read without asking icecore. And the archive read again.
 //!
 //! Owns: the columns ([`Rows`]), one file written, verified and published ([`Table`]), how
-//! directories are named ([`partitions`]), and the archive made of these ([`ParquetArchive`]). Does
-//! not own: which parts go there, and when.
+//! directories are named ([`partitions`]), the archive made of these ([`ParquetArchive`]), and its files
+//! as sources of the engine's queries (`read`). Does not own: which parts go there, and when.
 //!
 //! Every row has `series` (the whole identity as text, to group and pivot by), `metric`, and
 //! `labels` as a map; then `timestamp` and `value`, or the fields of a record. One schema for all
@@ -14,6 +14,7 @@ mod archive;
 mod columns;
 mod digest;
 mod events;
+pub mod read;
 mod sink;
 mod table;
 #[cfg(test)]
@@ -58,18 +59,23 @@ pub fn partitions(tier: Tier, rows: Rows, range: TimeRange) -> Vec<(PathBuf, Tim
 /// is neither a letter, digit, `.`, `-` nor `_` of the table's name stands as `%` and two digits.
 #[must_use]
 pub fn event_partitions(table: &str, range: TimeRange) -> Vec<(PathBuf, TimeRange)> {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
-    let piece = |byte: u8| match plain(byte) {
-        true => char::from(byte).to_string(),
-        false => format!("%{byte:02X}"),
-    };
-    let name: String = table.bytes().map(piece).collect();
+    let name = encoded_name(table);
     let days = partitions(Tier::RAW, Rows::Samples, range).into_iter();
     let named = days.map(|(path, range)| {
         let day = path.file_name().unwrap_or_default().to_owned();
         (PathBuf::from(format!("table={name}")).join(day), range)
     });
     named.collect()
+}
+
+/// A table's name as that of a directory.
+fn encoded_name(table: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+    let piece = |byte: u8| match plain(byte) {
+        true => char::from(byte).to_string(),
+        false => format!("%{byte:02X}"),
+    };
+    table.bytes().map(piece).collect()
 }
 
 /// The first day of the partition that holds a point, and where the partition ends.

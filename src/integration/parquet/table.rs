@@ -7,7 +7,7 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::writer::SerializedFileWriter;
 
 use super::columns::{Buffer, Output, Rows};
-use super::digest::{ColumnDigest, read_back};
+use super::digest::{CHECKSUMS, ColumnDigest, GroupDigest, checksums, read_back};
 use super::sink::{Sink, told};
 use crate::error::{Error, Result};
 use crate::fs::Fs;
@@ -38,7 +38,8 @@ pub struct Table {
     buffer: Buffer,
     /// The rows of the buffer: whose, and how many in a row.
     runs: Vec<(Arc<Series>, usize)>,
-    digests: Vec<ColumnDigest>,
+    /// Of each row group so far.
+    digests: Vec<GroupDigest>,
     rows: u64,
 }
 
@@ -61,7 +62,6 @@ impl Table {
         let properties = rows.properties().map_err(&write)?;
         let writer =
             SerializedFileWriter::new(sink, schema, Arc::new(properties)).map_err(&write)?;
-        let digests = vec![ColumnDigest::default(); writer.schema_descr().num_columns()];
         Ok(Self {
             fs: Arc::clone(fs),
             path: path.to_owned(),
@@ -69,7 +69,7 @@ impl Table {
             writer,
             buffer: Buffer::new(rows),
             runs: Vec::new(),
-            digests,
+            digests: Vec::new(),
             rows: 0,
         })
     }
@@ -142,11 +142,13 @@ impl Table {
 
     fn write_row_group(&mut self) -> Result<()> {
         let write = told("write", &self.building);
+        let mut digests = vec![ColumnDigest::default(); self.writer.schema_descr().num_columns()];
         let row_group = self.writer.next_row_group().map_err(&write)?;
-        let mut output = Output { row_group, digests: self.digests.iter_mut() };
+        let mut output = Output { row_group, digests: digests.iter_mut() };
         output.identity(&self.runs).map_err(&write)?;
         self.buffer.write(&mut output).map_err(&write)?;
-        output.row_group.close().map_err(&write)?;
+        let written = output.row_group.close().map_err(&write)?;
+        self.digests.push(GroupDigest::new(&written, &digests));
         self.buffer.clear();
         self.runs.clear();
         Ok(())
@@ -186,15 +188,17 @@ pub(super) fn begin(fs: &Arc<dyn Fs>, path: &Path) -> Result<(PathBuf, Sink)> {
     Ok((building, sink))
 }
 
-/// Ends a file of so many rows, whose columns have these digests; from the first of `(building, path)`
+/// Ends a file of so many rows, whose row groups have these digests, which it is told; from the first of `(building, path)`
 /// it gets the second as its name.
 pub(super) fn publish(
     fs: &Arc<dyn Fs>,
     mut writer: SerializedFileWriter<Sink>,
     (building, path): (&Path, &Path),
     expected: u64,
-    written: &[ColumnDigest],
+    written: &[GroupDigest],
 ) -> Result<Written> {
+    let told_sums = KeyValue::new(CHECKSUMS.to_owned(), checksums(written));
+    writer.append_key_value_metadata(told_sums);
     writer.finish().map_err(told("write", building))?;
     writer.inner_mut().0.sync()?;
     let file = fs.open_read(building)?;

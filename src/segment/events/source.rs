@@ -57,6 +57,9 @@ pub enum StoredColumn {
     Segment(Arc<EventSegment>, Option<Box<Self>>),
     /// Of rows in memory, one group: the column with this number, or the times.
     Rows(Arc<EventRows>, u32),
+    /// Of a file that is no part: as [`Rows`](Self::Rows), decoded for whoever asked, with what is
+    /// known of it.
+    Archived(Arc<EventRows>, u32, GroupBounds),
 }
 
 impl StoredColumn {
@@ -66,6 +69,7 @@ impl StoredColumn {
         match self {
             Self::Segment(segment, _) => segment.bounds(group as usize),
             Self::Rows(..) => None,
+            Self::Archived(_, _, bounds) => Some(*bounds).filter(|_| group == 0),
         }
     }
 
@@ -74,7 +78,7 @@ impl StoredColumn {
     pub fn dictionary(&self) -> Option<&Arc<Vec<Arc<str>>>> {
         match self {
             Self::Segment(segment, _) => Some(segment.dictionary()),
-            Self::Rows(rows, field) => {
+            Self::Rows(rows, field) | Self::Archived(rows, field, _) => {
                 let column = rows.columns.get(field.checked_sub(1)? as usize)?;
                 match &column.values {
                     crate::model::EventVector::Text { dictionary, .. } => Some(dictionary),
@@ -108,7 +112,7 @@ impl StoredColumn {
                 };
                 segment.read(group as usize, base.as_deref()).map(Column::Read)
             }
-            Self::Rows(rows, field) => {
+            Self::Rows(rows, field) | Self::Archived(rows, field, _) => {
                 let column = field.checked_sub(1).and_then(|at| rows.columns.get(at as usize));
                 column.map(Column::Held).ok_or(DecodeError::Invalid {
                     what: "column of events",
@@ -126,7 +130,7 @@ impl StoredColumn {
     pub fn read_times(&self, group: u32, out: &mut Vec<i64>) -> Result<(), DecodeError> {
         match self {
             Self::Segment(segment, _) => segment.read_times(group as usize, out),
-            Self::Rows(rows, _) => {
+            Self::Rows(rows, _) | Self::Archived(rows, ..) => {
                 out.clear();
                 out.extend_from_slice(&rows.times);
                 Ok(())
@@ -137,7 +141,7 @@ impl StoredColumn {
     /// Whether reading it decodes stored bytes.
     #[must_use]
     pub const fn is_stored(&self) -> bool {
-        matches!(self, Self::Segment(..))
+        matches!(self, Self::Segment(..) | Self::Archived(..))
     }
 }
 

@@ -226,7 +226,7 @@ fn columns_are_kept_by_the_one_that_tells_most_of_them() {
     let stored = stored(&EventRows { times: (0..200).collect(), columns });
     let base = |field: usize| match &stored[field] {
         StoredColumn::Segment(segment, _) => segment.base(),
-        StoredColumn::Rows(..) => None,
+        StoredColumn::Rows(..) | StoredColumn::Archived(..) => None,
     };
     assert_eq!([1, 2, 3, 4, 5, 6].map(base), [None, None, None, Some(1), Some(1), Some(2)]);
     // Without what it is told by it cannot be read; nor with another's rows.

@@ -14,13 +14,13 @@ use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::scalar::ScalarValue;
 
+use super::HistoryOptions;
 use super::columns::{Dictionaries, UTC, event_field, time_field, times};
 use super::conditions::{Condition, both, pushdown, understand};
-use super::scan::{HistoryExec, Reader, Reading, cut};
-use super::{HistoryOptions, external};
-use crate::engine::Engine;
+use super::past::{Beforehand, Past};
+use super::scan::{BATCH_ROWS, HistoryExec, Reader, Reading, cut};
 use crate::error::Error;
-use crate::model::{EventKind, EventRows, EventSchema};
+use crate::model::{EventRows, EventSchema};
 use crate::query::{EventPredicate, EventRequest, EventSpan, Limits};
 use crate::time::{TimeRange, Timestamp};
 
@@ -30,23 +30,20 @@ const PARTITION_ROWS: u64 = 65_536;
 /// See the module.
 #[derive(Debug)]
 pub(super) struct EventTable {
-    engine: Arc<Engine>,
-    table: String,
-    kinds: Vec<(String, EventKind)>,
+    past: Arc<Past>,
+    table: Arc<EventSchema>,
     schema: SchemaRef,
     time_order: bool,
     limits: Limits,
 }
 
 impl EventTable {
-    pub(super) fn new(engine: Arc<Engine>, table: &EventSchema, options: &HistoryOptions) -> Self {
+    pub(super) fn new(past: Arc<Past>, table: EventSchema, options: &HistoryOptions) -> Self {
         let fields = std::iter::once(time_field());
         let fields: Vec<_> = fields.chain(table.columns().iter().map(event_field)).collect();
-        let kinds = table.columns().iter().map(|column| (column.name.clone(), column.kind));
         Self {
-            engine,
-            table: table.table().to_owned(),
-            kinds: kinds.collect(),
+            past,
+            table: Arc::new(table),
             schema: Arc::new(Schema::new(fields)),
             time_order: options.time_order,
             limits: options.limits,
@@ -54,7 +51,8 @@ impl EventTable {
     }
 
     fn understand(&self, filter: &Expr) -> Option<Vec<Condition>> {
-        let kind = |name: &str| self.kinds.iter().find(|known| known.0 == name).map(|of| of.1);
+        let columns = self.table.columns();
+        let kind = |name: &str| columns.iter().find(|known| known.name == name).map(|of| of.kind);
         understand(filter, &kind)
     }
 }
@@ -88,20 +86,24 @@ impl TableProvider for EventTable {
         let all: Vec<usize> = (0..self.schema.fields().len()).collect();
         let columns = projection.unwrap_or(&all).clone();
         let schema = Arc::new(self.schema.project(&columns)?);
-        let span = self.engine.event_span(&self.table, range).map_err(external)?;
+        let table = Arc::clone(&self.table);
+        let known = self.past.blocking(move |past| past.event_span(&table, range)).await;
+        let Beforehand { held: span, archived_files } = known?;
         let span = span.filter(|_| !range.is_empty());
         let parts = parts(range, span, state.config_options().execution.target_partitions);
         let statistics = statistics(&schema, &columns, span, predicates.is_empty());
         // Column 0 is the time, which every row has.
-        let asked = columns.iter().filter_map(|at| self.kinds.get(at.checked_sub(1)?));
+        let asked = columns.iter().filter_map(|at| self.table.columns().get(at.checked_sub(1)?));
         let request = EventRequest {
             predicates,
-            projection: Some(asked.map(|(name, _)| name.clone()).collect()),
+            projection: Some(asked.map(|column| column.name.clone()).collect()),
             limits: self.limits,
-            ..EventRequest::new(&self.table, range)
+            ..EventRequest::new(self.table.table(), range)
         };
         let reader = EventReader {
-            engine: Arc::clone(&self.engine),
+            past: Arc::clone(&self.past),
+            table: Arc::clone(&self.table),
+            archived_files,
             request,
             schema: Arc::clone(&schema),
             time_at: columns.iter().position(|&at| at == 0),
@@ -171,7 +173,10 @@ fn statistics(
 /// Reads a table of events by time.
 #[derive(Debug)]
 struct EventReader {
-    engine: Arc<Engine>,
+    past: Arc<Past>,
+    table: Arc<EventSchema>,
+    /// Files of the archive that the range is in.
+    archived_files: Option<usize>,
     request: EventRequest,
     schema: SchemaRef,
     /// Where the time stands among the columns, if it does.
@@ -188,7 +193,8 @@ impl fmt::Display for EventReader {
         for EventPredicate { column, test } in predicates {
             write!(f, ", {column}: {test:?}")?;
         }
-        write!(f, ", columns={}", projection.as_ref().map_or(0, Vec::len))
+        write!(f, ", columns={}", projection.as_ref().map_or(0, Vec::len))?;
+        self.archived_files.map_or(Ok(()), |files| write!(f, ", archived_files={files}"))
     }
 }
 
@@ -200,10 +206,13 @@ impl Reader for EventReader {
         }
         let request = EventRequest { range, limit, cancel, ..self.request.clone() };
         let mut known = Dictionaries::default();
-        self.engine.for_each_event_group(&request, |rows| {
-            give(batch(rows, &self.schema, self.time_at, &mut known)?)
-        })?;
-        Ok(())
+        self.past.for_each_event_group(&request, &self.table, |rows| {
+            let batch = batch(rows, &self.schema, self.time_at, &mut known)?;
+            // Those of an archived file come by row groups.
+            (0..batch.num_rows()).step_by(BATCH_ROWS).try_for_each(|start| {
+                give(batch.slice(start, BATCH_ROWS.min(batch.num_rows() - start)))
+            })
+        })
     }
 }
 

@@ -19,9 +19,9 @@ use datafusion::physical_plan::ExecutionPlan;
 
 use super::columns::{text_field, time_field, times};
 use super::conditions::{Condition, both, pushdown, understand};
-use super::scan::{HistoryExec, Reader, Reading, cut};
+use super::past::{Beforehand, Past};
+use super::scan::{BATCH_ROWS, HistoryExec, Reader, Reading, cut};
 use super::{HistoryOptions, external};
-use crate::engine::Engine;
 use crate::error::Error;
 use crate::integration::arrow::TIME;
 use crate::model::{EventKind, EventValue, METRIC_NAME_LABEL, MatchOp, Matcher, Selector, Series};
@@ -30,15 +30,13 @@ use crate::time::{TimeRange, Timestamp, duration_nanos};
 
 /// The column of values.
 const VALUE: &str = "value";
-/// Rows of a batch, about: as DataFusion has them.
-const BATCH_ROWS: usize = 8192;
 /// Time that is worth a partition of its own.
 const PARTITION_TIME: std::time::Duration = std::time::Duration::from_secs(6 * 3600);
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct MetricTable {
-    engine: Arc<Engine>,
+    past: Arc<Past>,
     metric: String,
     /// Labels, and after time and value the columns.
     labels: Vec<String>,
@@ -49,16 +47,15 @@ pub(super) struct MetricTable {
 impl MetricTable {
     /// `labels` are those of the metric's series.
     pub(super) fn new(
-        engine: Arc<Engine>,
+        past: Arc<Past>,
         metric: &str,
-        mut labels: Vec<String>,
+        labels: Vec<String>,
         options: &HistoryOptions,
     ) -> Self {
-        labels.retain(|label| label != METRIC_NAME_LABEL);
         let mut fields = vec![time_field(), Field::new(VALUE, DataType::Float64, false)];
         fields.extend(labels.iter().map(|label| text_field(&column_name(label))));
         let (schema, metric) = (Arc::new(Schema::new(fields)), metric.to_owned());
-        Self { engine, metric, labels, schema, limits: options.limits }
+        Self { past, metric, labels, schema, limits: options.limits }
     }
 
     /// What a filter is to the engine: a stretch of time, and matchers.
@@ -130,11 +127,14 @@ impl TableProvider for MetricTable {
         let all: Vec<usize> = (0..self.schema.fields().len()).collect();
         let columns = projection.unwrap_or(&all).clone();
         let schema = Arc::new(self.schema.project(&columns)?);
-        let bounds = self.engine.time_bounds().map_err(external)?;
+        let known = self.past.blocking(move |past| past.sample_bounds(range)).await;
+        let Beforehand { held: bounds, archived_files } = known?;
         let partitions = state.config_options().execution.target_partitions;
         let parts = parts(range, bounds, partitions);
         let reader = MetricReader {
-            engine: Arc::clone(&self.engine),
+            past: Arc::clone(&self.past),
+            metric: self.metric.clone(),
+            archived_files,
             selector: Selector::new(selected).map_err(external)?,
             labels: self.labels.clone(),
             columns,
@@ -180,7 +180,10 @@ fn parts(
 /// Reads the samples of a metric by series, those of one by time.
 #[derive(Debug)]
 struct MetricReader {
-    engine: Arc<Engine>,
+    past: Arc<Past>,
+    metric: String,
+    /// Files of the archive that the range is in, of whichever metrics.
+    archived_files: Option<usize>,
     selector: Selector,
     labels: Vec<String>,
     /// Which of time, value and labels are wanted.
@@ -196,7 +199,8 @@ impl fmt::Display for MetricReader {
         if self.range != TimeRange::ALL {
             write!(f, ", time=[{}, {})", self.range.start, self.range.end)?;
         }
-        write!(f, ", columns={}", self.columns.len())
+        write!(f, ", columns={}", self.columns.len())?;
+        self.archived_files.map_or(Ok(()), |files| write!(f, ", archived_files={files}"))
     }
 }
 
@@ -209,7 +213,7 @@ impl Reader for MetricReader {
         let request = SampleRequest { limits: self.limits, cancel, ..SampleRequest::new(range) };
         let mut left = limit.map_or(usize::MAX, |rows| usize::try_from(rows).unwrap_or(usize::MAX));
         let mut rows = Rows::default();
-        let read = self.engine.for_each_run(&self.selector, &request, |series, times, values| {
+        let visit = |series: &Arc<Series>, times: &[i64], values: &[f64]| {
             for (times, values) in times.chunks(BATCH_ROWS).zip(values.chunks(BATCH_ROWS)) {
                 let wanted = times.len().min(left);
                 rows.add(series, times.get(..wanted), values.get(..wanted));
@@ -222,7 +226,8 @@ impl Reader for MetricReader {
                 }
             }
             Ok(())
-        });
+        };
+        let read = self.past.for_each_run(&self.metric, &self.selector, &request, visit);
         // As many as were wanted end the reading.
         read.or_else(|error| if left == 0 { Ok(()) } else { Err(error) })?;
         if rows.times.is_empty() { Ok(()) } else { give(self.batch(&mut rows)?) }

@@ -1,13 +1,15 @@
 //! History as tables of a DataFusion session.
 //!
 //! Owns: which tables there are and what their columns are called. `events` and `metrics` are the
-//! two kinds of tables; `conditions` says which parts of a `WHERE` the engine understands, `columns`
-//! makes Arrow of what it answers, `scan` is the plan that reads.
+//! two kinds of tables; `past` makes one history of what is live and what was archived, `conditions`
+//! says which parts of a `WHERE` the engine understands, `columns` makes Arrow of what it answers,
+//! `scan` is the plan that reads.
 
 mod columns;
 mod conditions;
 mod events;
 mod metrics;
+mod past;
 mod scan;
 
 use std::sync::Arc;
@@ -19,9 +21,10 @@ use datafusion::prelude::SessionContext;
 
 use self::events::EventTable;
 use self::metrics::MetricTable;
+use self::past::Past;
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::model::{METRIC_NAME_LABEL, MatchOp, Matcher, MetricKind, Selector};
+use crate::integration::parquet::ParquetArchive;
 use crate::query::Limits;
 
 /// How history is registered.
@@ -35,11 +38,15 @@ pub struct HistoryOptions {
     pub time_order: bool,
     /// What one partition of a scan may cost.
     pub limits: Limits,
+    /// Where retention archives to ([`Options::archive`](crate::Options::archive)): what it took out of
+    /// the engine is then in the same tables as what is left. No.
+    pub archive: Option<ParquetArchive>,
 }
 
 impl Default for HistoryOptions {
     fn default() -> Self {
-        Self { schema: "history".to_owned(), time_order: false, limits: Limits::default() }
+        let (schema, limits) = ("history".to_owned(), Limits::default());
+        Self { schema, time_order: false, limits, archive: None }
     }
 }
 
@@ -62,18 +69,49 @@ pub fn register_history(session: &SessionContext, engine: &Arc<Engine>) -> Resul
     HistoryOptions::default().register(session, engine)
 }
 
+/// Registers an archive alone, without the engine that it stems from, as [`register_history`] does: its
+/// tables of events, and its samples by metric.
+///
+/// An archive holds what was dropped, so rows of a part that is archived and still live (retention
+/// stood still in between) are among these: ask an engine and its archive together
+/// ([`HistoryOptions::archive`]), and each is there once.
+///
+/// # Errors
+/// Where the directory is not there; as [`register_history`].
+pub fn register_archive(session: &SessionContext, archive: &ParquetArchive) -> Result<()> {
+    let options = HistoryOptions { archive: Some(archive.clone()), ..HistoryOptions::default() };
+    options.register_archive(session)
+}
+
 impl HistoryOptions {
-    /// As [`register_history`], in ways of the caller's own.
+    /// As [`register_history`], in ways of the caller's own. With an archive a query sees archived
+    /// and live rows as one table, each once, whether or not retention runs meanwhile; conditions on
+    /// time pass over directories and row groups. Files that are damaged, or are none of an archive,
+    /// are errors that name them. A delete does not reach what was archived before it.
     ///
     /// # Errors
     /// As [`register_history`].
     pub fn register(&self, session: &SessionContext, engine: &Arc<Engine>) -> Result<()> {
+        self.put(session, Past::new(Some(Arc::clone(engine)), self.archive.as_ref()))
+    }
+
+    /// As [`register_archive()`], in ways of the caller's own.
+    ///
+    /// # Errors
+    /// As [`register_archive()`]; where there is no [`archive`](Self::archive).
+    pub fn register_archive(&self, session: &SessionContext) -> Result<()> {
+        let past = Past::new(None, self.archive.as_ref());
+        past.check_archive().map_err(external)?;
+        self.put(session, past)
+    }
+
+    fn put(&self, session: &SessionContext, past: Past) -> Result<()> {
         let state = session.state();
         let name = &state.config_options().catalog.default_catalog;
         let catalog = session.catalog(name).ok_or_else(|| {
             DataFusionError::Configuration(format!("there is no default catalog {name:?}"))
         })?;
-        let history = History { engine: Arc::clone(engine), options: self.clone() };
+        let history = History { past: Arc::new(past), options: self.clone() };
         catalog.register_schema(&self.schema, Arc::new(history)).map(drop)
     }
 }
@@ -81,57 +119,54 @@ impl HistoryOptions {
 /// The schema.
 #[derive(Debug)]
 struct History {
-    engine: Arc<Engine>,
+    past: Arc<Past>,
     options: HistoryOptions,
 }
 
-impl History {
-    fn metrics(&self) -> Vec<String> {
-        let Ok(all) = Selector::new(Vec::new()) else { return Vec::new() };
-        let mut names = self.engine.label_values(METRIC_NAME_LABEL, &all);
-        names.retain(|name| self.has_samples(name));
-        names
-    }
+/// What a table is of.
+enum Known {
+    Events(crate::model::EventSchema),
+    Metric(Vec<String>),
+}
 
-    fn has_samples(&self, metric: &str) -> bool {
-        let known = self.engine.metadata(metric);
-        known.is_none_or(|metadata| metadata.kind != MetricKind::Distribution)
+fn find(past: &Past, name: &str) -> Result<Option<Known>, Error> {
+    if let Some(schema) = past.event_schema(name)? {
+        return Ok(Some(Known::Events(schema)));
     }
-
-    fn find(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, Error> {
-        if let Some(schema) = self.engine.event_schema(name) {
-            let table = EventTable::new(Arc::clone(&self.engine), &schema, &self.options);
-            return Ok(Some(Arc::new(table)));
-        }
-        let Ok(selector) = Matcher::new(METRIC_NAME_LABEL, MatchOp::Equal, name) else {
-            return Ok(None);
-        };
-        let labels = self.engine.label_names(&Selector::new(vec![selector])?);
-        if labels.is_empty() || !self.has_samples(name) {
-            return Ok(None);
-        }
-        let table = MetricTable::new(Arc::clone(&self.engine), name, labels, &self.options);
-        Ok(Some(Arc::new(table)))
-    }
+    Ok(past.labels(name)?.map(Known::Metric))
 }
 
 #[async_trait]
 impl SchemaProvider for History {
     fn table_names(&self) -> Vec<String> {
-        let tables = self.engine.event_tables();
-        let mut names: Vec<String> = tables.iter().map(|table| table.table().to_owned()).collect();
-        names.extend(self.metrics());
-        names.sort_unstable();
-        names.dedup();
-        names
+        let names = self.past.tables().unwrap_or_else(|error| {
+            // There is no way to tell it; who asks one of its tables is told.
+            log::warn!(
+                "the tables of the schema {:?} cannot be listed: {error}",
+                self.options.schema
+            );
+            Default::default()
+        });
+        names.into_iter().collect()
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        self.find(name).map_err(external)
+        let asked = name.to_owned();
+        let known = self.past.blocking(move |past| find(past, &asked)).await?;
+        let past = Arc::clone(&self.past);
+        Ok(known.map(|known| -> Arc<dyn TableProvider> {
+            match known {
+                Known::Events(schema) => Arc::new(EventTable::new(past, schema, &self.options)),
+                Known::Metric(labels) => {
+                    Arc::new(MetricTable::new(past, name, labels, &self.options))
+                }
+            }
+        }))
     }
 
     fn table_exist(&self, name: &str) -> bool {
-        self.find(name).is_ok_and(|found| found.is_some())
+        // One that cannot be read is there: asked for, it says why not.
+        find(&self.past, name).map_or(true, |found| found.is_some())
     }
 }
 

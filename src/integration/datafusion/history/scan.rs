@@ -29,6 +29,8 @@ use crate::integration::arrow::TIME;
 use crate::query::CancelToken;
 use crate::time::{TimeRange, Timestamp};
 
+/// Rows of a batch at most, or about: as DataFusion has them.
+pub(super) const BATCH_ROWS: usize = 8192;
 /// Batches that wait for whoever asks for them, a partition.
 const BATCHES_AHEAD: usize = 2;
 
