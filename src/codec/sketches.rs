@@ -72,13 +72,15 @@ pub fn decode(bytes: &[u8], count: usize, out: &mut Vec<Sketch>) -> Result<(), D
     if bins / BINS_PER_BYTE_MAX > bytes.len() {
         return Err(invalid("bins of sketches", bins as u64, "what the bytes can hold"));
     }
-    let mut bins = Bins { reader, left: bins, steps: Vec::new(), counts: Vec::new(), next: 0 };
+    let (steps, counts) = (Vec::new(), Vec::new());
+    let mut bins = Bins { reader, left: bins, steps, counts, next: 0, values: 0 };
     let mut starts = [0, 0];
     out.reserve(count);
     for ((&zero, positive), negative) in zeros.iter().zip(positive).zip(negative) {
+        bins.values = zero;
         let positive = bins.take(positive as usize, &mut starts[0])?;
         let negative = bins.take(negative as usize, &mut starts[1])?;
-        out.push(Sketch::from_sound_bins(zero, positive, negative));
+        out.push(Sketch::from_sound_bins(bins.values, zero, positive, negative));
     }
     bins.reader.finish("sketches")
 }
@@ -102,6 +104,8 @@ struct Bins<'a> {
     counts: Vec<u64>,
     /// The next in the block.
     next: usize,
+    /// Values in the bins that were taken.
+    values: u64,
 }
 
 impl Bins<'_> {
@@ -118,22 +122,11 @@ impl Bins<'_> {
             let block = self.next..end;
             let steps = self.steps.get(block.clone()).unwrap_or_default();
             let counts = self.counts.get(block).unwrap_or_default();
-            // Beyond 32 bits, a step back, a count of none: told when the list is read, so that the
-            // loop has one way through.
-            let mut unsound = false;
             let first = bins.is_empty();
-            let mut open = first;
-            bins.extend(steps.iter().zip(counts).map(|(&step, &count)| {
-                let index = before.wrapping_add(step as i64).wrapping_add(1);
-                unsound |= i64::from(index as i32) != index;
-                unsound |= (index <= before) & !open;
-                unsound |= count == u64::MAX;
-                (before, open) = (index, false);
-                Bin { index: index as i32, count: count.wrapping_add(1) }
-            }));
-            if unsound {
-                return Err(invalid("bins of a sketch", 0, "ascending, of 32 bits, not empty"));
-            }
+            self.values =
+                append(steps, counts, (&mut before, &mut bins), self.values).ok_or_else(|| {
+                    invalid("bins of a sketch", 0, "ascending, of 32 bits, not empty")
+                })?;
             if first && let Some(bin) = bins.first() {
                 *start = i64::from(bin.index);
             }
@@ -148,11 +141,46 @@ impl Bins<'_> {
             return Err(invalid("bins of sketches", 0, "as many as the lists need"));
         }
         self.left -= bins;
-        self.steps = read_column(&mut self.reader, bins)?;
-        self.counts = read_column(&mut self.reader, bins)?;
+        integers::read(&mut self.reader, bins, &mut self.steps)?;
+        integers::read(&mut self.reader, bins, &mut self.counts)?;
         self.next = 0;
         Ok(())
     }
+}
+
+/// Appends bins to a list, which may have some; `before` is the index that the first step counts from, and
+/// becomes the last one. The sum of their counts and `values`; `None` where they are no bins. What makes
+/// them none is looked for beside the loop, which has one way through.
+fn append(
+    steps: &[u64],
+    counts: &[u64],
+    (before, bins): (&mut i64, &mut Vec<Bin>),
+    values: u64,
+) -> Option<u64> {
+    // The first of a list may step back, all others ascend: of two that fit 32 bits what lies between does.
+    let rest = if bins.is_empty() { steps.get(1..) } else { Some(steps) };
+    let any_step = rest.unwrap_or_default().iter().fold(0, |any, step| any | step);
+    let any_count = counts.iter().fold(0, |any, count| any | count);
+    let start = bins.len();
+    let mut index = *before;
+    bins.extend(steps.iter().zip(counts).map(|(&step, &count)| {
+        index = index.wrapping_add(step as i64).wrapping_add(1);
+        Bin { index: index as i32, count: count.wrapping_add(1) }
+    }));
+    let appended = bins.get(start..)?;
+    let (lowest, highest) = (appended.first()?.index, appended.last()?.index);
+    let begins = before.wrapping_add(*steps.first()? as i64).wrapping_add(1);
+    *before = index;
+    let narrow = (i64::from(lowest), i64::from(highest)) == (begins, index);
+    if !narrow || any_step > u64::from(u32::MAX) {
+        return None;
+    }
+    if any_count < 1 << 48 {
+        let sum = appended.iter().fold(0_u64, |sum, bin| sum.wrapping_add(bin.count));
+        return Some(values.saturating_add(sum));
+    }
+    let sum = appended.iter().fold(values, |sum, bin| sum.saturating_add(bin.count));
+    appended.iter().all(|bin| bin.count > 0).then_some(sum)
 }
 
 #[cfg(test)]

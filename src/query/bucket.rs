@@ -1,6 +1,7 @@
 //! One bucket of a tier, folded from raw: all that count of it, told apart by whether the tier had
 //! taken them in.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use super::evidence::Tally;
@@ -144,7 +145,7 @@ impl<'a> Bucket<'a> {
     ) -> Result<()> {
         let Some(window) = windows.index(self.range.start) else { return Ok(()) };
         if let Some((partial, sketch)) = &self.merged {
-            return sink.partial(window, partial, needs.values.then_some(sketch));
+            return sink.partial(window, partial, needs.values.then_some(Cow::Borrowed(sketch)));
         }
         let Columns { timestamps, values } = &self.samples.all;
         sink.expect(values.len() as u64)?;

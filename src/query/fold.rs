@@ -336,7 +336,12 @@ impl Sink for SeriesFold<'_> {
         true
     }
 
-    fn partial(&mut self, window: usize, partial: &Partial, sketch: Option<&Sketch>) -> Result<()> {
+    fn partial(
+        &mut self,
+        window: usize,
+        partial: &Partial,
+        sketch: Option<Cow<'_, Sketch>>,
+    ) -> Result<()> {
         if !self.row.needs.ordered() {
             if partial.count > 0 {
                 let (first, last) = (partial.first.timestamp.0, partial.last.timestamp.0);
@@ -432,7 +437,7 @@ impl SeriesFold<'_> {
         }
     }
 
-    fn sketch(&mut self, window: usize, sketch: &Sketch) -> Result<()> {
+    fn sketch(&mut self, window: usize, sketch: Cow<'_, Sketch>) -> Result<()> {
         let row = &mut *self.row;
         if row.sketches.is_empty() {
             let bytes = (row.windows.len() * size_of::<Sketch>()) as u64;
@@ -442,7 +447,7 @@ impl SeriesFold<'_> {
         }
         if let Some(held) = row.sketches.get_mut(window) {
             let before = sketch_bytes(held);
-            held.merge(sketch);
+            held.absorb(sketch);
             let bytes = sketch_bytes(held) - before;
             self.meter.reserve(bytes)?;
             row.reserved += bytes;

@@ -1,6 +1,7 @@
 //! Records of a tier as queries fold them: what tiers are built of.
 
 use rayon::prelude::*;
+use std::borrow::Cow;
 
 use super::TierChoice;
 use super::evidence::Ledger;
@@ -136,11 +137,16 @@ impl Sink for Fold<'_> {
         }
     }
 
-    fn partial(&mut self, window: usize, partial: &Partial, sketch: Option<&Sketch>) -> Result<()> {
+    fn partial(
+        &mut self,
+        window: usize,
+        partial: &Partial,
+        sketch: Option<Cow<'_, Sketch>>,
+    ) -> Result<()> {
         self.turn_to(window);
         self.current.append(&Accumulator::of_partial(*partial), self.needs);
         if let Some(sketch) = sketch {
-            self.sketch.merge(sketch);
+            self.sketch.absorb(sketch);
         }
         Ok(())
     }

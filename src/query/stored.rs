@@ -121,16 +121,32 @@ impl<'a> RecordReader<'a> {
         self.order.is_empty()
     }
 
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.order.len()
+    }
+
     /// The records, ascending by start.
     pub(crate) fn rows(&self) -> impl Iterator<Item = Stored<'_>> {
-        self.order.iter().filter_map(|&index| {
-            Some(Stored {
-                start: *self.read.starts.get(index)?,
-                partial: self.read.partials.get(index)?,
-                sketch: self.read.sketches.get(index),
-                from: *self.from.get(index)?,
-            })
+        (0..self.len()).filter_map(|at| self.row(at))
+    }
+
+    /// One of the records.
+    pub(crate) fn row(&self, at: usize) -> Option<Stored<'_>> {
+        let index = *self.order.get(at)?;
+        Some(Stored {
+            start: *self.read.starts.get(index)?,
+            partial: self.read.partials.get(index)?,
+            sketch: self.read.sketches.get(index),
+            from: *self.from.get(index)?,
         })
+    }
+
+    /// Takes the sketch of one of the records, for whom it is enough to see it once: it is most of the
+    /// record. An empty one is left.
+    pub(crate) fn take_sketch(&mut self, at: usize) -> Option<Sketch> {
+        let index = *self.order.get(at)?;
+        self.read.sketches.get_mut(index).map(std::mem::take)
     }
 }
 

@@ -4,6 +4,7 @@
 //! touches which the tier has not taken in, is *dirty*: it is folded from raw samples. Where those
 //! that the record was made of are gone, what came later is merged into the record instead.
 
+use std::borrow::Cow;
 use std::iter::Peekable;
 
 use super::bucket::{self, Bucket};
@@ -48,7 +49,12 @@ pub(crate) trait Sink {
     ///
     /// # Errors
     /// As [`expect`](Self::expect).
-    fn partial(&mut self, window: usize, partial: &Partial, sketch: Option<&Sketch>) -> Result<()>;
+    fn partial(
+        &mut self,
+        window: usize,
+        partial: &Partial,
+        sketch: Option<Cow<'_, Sketch>>,
+    ) -> Result<()>;
 }
 
 /// Walks series for one task; its buffers are reused from series to series.
@@ -358,7 +364,8 @@ impl<'a> Walker<'a> {
         records.read(&inputs.tiers, chosen, (series, stretch.range), read)?;
         bucket.begin(series, &self.recorded_in);
         let mut dirty = dirty.iter().copied().peekable();
-        for row in records.rows() {
+        for at in 0..records.len() {
+            let Some(row) = records.row(at) else { continue };
             while let Some(early) = dirty.next_if(|&start| start < row.start) {
                 bucket.fold(stretch, early, None, reader, tally)?;
                 bucket.hand_over(windows, *needs, sink)?;
@@ -373,7 +380,13 @@ impl<'a> Walker<'a> {
             };
             let (first, last) = (row.partial.first.timestamp, row.partial.last.timestamp);
             match (input.masked(series, first, last), is_dirty) {
-                (Masked::No, false) => hand_over(&row, windows, *needs, sink)?,
+                (Masked::No, false) => {
+                    let (window, partial) = (windows.index(Timestamp(row.start)), *row.partial);
+                    let sketch = if needs.values { records.take_sketch(at) } else { None };
+                    if let Some(window) = window {
+                        sink.partial(window, &partial, sketch.map(Cow::Owned))?;
+                    }
+                }
                 (Masked::Wholly, false) => {}
                 (masked, _) => {
                     let record = (masked == Masked::No).then_some(row);
@@ -446,7 +459,7 @@ pub(super) fn hand_over(
     sink: &mut impl Sink,
 ) -> Result<()> {
     let Some(window) = windows.index(Timestamp(row.start)) else { return Ok(()) };
-    sink.partial(window, row.partial, row.sketch.filter(|_| needs.values))
+    sink.partial(window, row.partial, row.sketch.filter(|_| needs.values).map(Cow::Borrowed))
 }
 
 /// Hands over samples of one window, and between them the records that come before the last.
