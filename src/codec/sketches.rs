@@ -150,33 +150,34 @@ impl Bins<'_> {
 
 /// Appends bins to a list, which may have some; `before` is the index that the first step counts from, and
 /// becomes the last one. The sum of their counts and `values`; `None` where they are no bins. What makes
-/// them none is looked for beside the loop, which has one way through.
+/// them none is gathered, and looked at behind the loop, which has one way through.
 fn append(
     steps: &[u64],
     counts: &[u64],
     (before, bins): (&mut i64, &mut Vec<Bin>),
     values: u64,
 ) -> Option<u64> {
-    // The first of a list may step back, all others ascend: of two that fit 32 bits what lies between does.
-    let rest = if bins.is_empty() { steps.get(1..) } else { Some(steps) };
-    let any_step = rest.unwrap_or_default().iter().fold(0, |any, step| any | step);
-    let any_count = counts.iter().fold(0, |any, count| any | count);
-    let start = bins.len();
-    let mut index = *before;
+    let (start, begins) = (bins.len(), before.wrapping_add(*steps.first()? as i64).wrapping_add(1));
+    let (mut index, mut any_step, mut any_count, mut sum) = (*before, 0, 0, 0_u64);
     bins.extend(steps.iter().zip(counts).map(|(&step, &count)| {
         index = index.wrapping_add(step as i64).wrapping_add(1);
-        Bin { index: index as i32, count: count.wrapping_add(1) }
+        any_step |= step;
+        any_count |= count;
+        let count = count.wrapping_add(1);
+        sum = sum.wrapping_add(count);
+        Bin { index: index as i32, count }
     }));
-    let appended = bins.get(start..)?;
-    let (lowest, highest) = (appended.first()?.index, appended.last()?.index);
-    let begins = before.wrapping_add(*steps.first()? as i64).wrapping_add(1);
     *before = index;
-    let narrow = (i64::from(lowest), i64::from(highest)) == (begins, index);
-    if !narrow || any_step > u64::from(u32::MAX) {
+    // The first of a list may step back, all others ascend: of two that fit 32 bits what lies between does.
+    let narrow = |step: u64| step <= u64::from(u32::MAX);
+    let ascends = narrow(any_step)
+        || start == 0 && steps.get(1..).unwrap_or_default().iter().all(|&step| narrow(step));
+    let appended = bins.get(start..)?;
+    let ends = (i64::from(appended.first()?.index), i64::from(appended.last()?.index));
+    if !ascends || ends != (begins, index) {
         return None;
     }
     if any_count < 1 << 48 {
-        let sum = appended.iter().fold(0_u64, |sum, bin| sum.wrapping_add(bin.count));
         return Some(values.saturating_add(sum));
     }
     let sum = appended.iter().fold(values, |sum, bin| sum.saturating_add(bin.count));
