@@ -157,7 +157,8 @@ def wait(condition, what, seconds=20):
 def lines(now):
     """What the steps ask about, as text to import: forty sawtooths of the last hour, a label's value that would
     be markup, and what is no number."""
-    rows = [f'hostile{{value="{HOSTILE}"}} 1 {now}', f'odd{{kind="nan"}} NaN {now}', f'odd{{kind="inf"}} +Inf {now}']
+    # A graph's last step may lie before what was written a moment ago: a minute earlier it is seen.
+    rows = [f'hostile{{value="{HOSTILE}"}} 1 {now - 60_000}', f'hostile{{value="{HOSTILE}"}} 1 {now}', f'odd{{kind="nan"}} NaN {now}', f'odd{{kind="inf"}} +Inf {now}']
     for second in range(0, 3600, 15):
         for host in range(40):
             value = 50 + 40 * ((second / 300 + host) % 7) / 7 + host
