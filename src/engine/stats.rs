@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
+use super::Engine;
 use super::shared::{Shared, View};
 use crate::error::Result;
 use crate::fs::tree_bytes;
@@ -93,6 +94,22 @@ pub struct PartStats {
     pub bytes_on_disk: u64,
     /// Its columns, by kind and encoding.
     pub columns: Vec<ColumnStats>,
+}
+
+impl Engine {
+    /// How many series the store has. Cost: a load.
+    #[must_use]
+    pub fn series_count(&self) -> u64 {
+        self.shared.index.len() as u64
+    }
+
+    /// Bytes of all files in the store's directory. Cost: lists it, and reads nothing.
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::Error::Io) where a directory cannot be listed.
+    pub fn bytes_on_disk(&self) -> Result<u64> {
+        tree_bytes(&*self.shared.fs, &self.shared.dir)
+    }
 }
 
 pub(super) fn collect(shared: &Shared) -> Result<Stats> {

@@ -255,16 +255,20 @@ fn alerts(reading: &Reading<'_>, at: Timestamp) -> Result<Vec<AlertLine>> {
 }
 
 fn store(reading: &Reading<'_>, window: TimeRange) -> Result<StoreFacts> {
-    let stats = reading.engine.stats()?;
-    let queries = stats.events.iter().find(|table| table.table == QUERIES);
+    // Asked again and again: not `stats`, which reads every part.
+    let engine = reading.engine;
+    let queries = match engine.event_schema(QUERIES) {
+        Some(_) => engine.event_span(QUERIES, TimeRange::ALL)?,
+        None => None,
+    };
     let increase = |metric| -> Result<u64> {
         if window.is_empty() { Ok(0) } else { Ok(reading.increase(metric, window)?.round() as u64) }
     };
     Ok(StoreFacts {
-        path: reading.engine.path().display().to_string(),
-        bytes_on_disk: stats.bytes_on_disk,
-        series: stats.series,
-        query_rows: queries.map_or(0, |table| table.rows + table.head_rows),
+        path: engine.path().display().to_string(),
+        bytes_on_disk: engine.bytes_on_disk()?,
+        series: engine.series_count(),
+        query_rows: queries.map_or(0, |rows| rows.rows),
         records_dropped: increase("monitor_records_dropped_total")?,
         samples_refused: increase("icecore_samples_refused_total")?,
     })
