@@ -23,6 +23,8 @@
     reason = "a benchmark on data it made itself"
 )]
 
+#[path = "support/dice.rs"]
+mod dice;
 #[path = "support/federation.rs"]
 mod federation;
 #[path = "support/processor.rs"]

@@ -18,6 +18,8 @@
     reason = "a benchmark on data it made itself"
 )]
 
+#[path = "support/dice.rs"]
+mod dice;
 #[path = "support/processor.rs"]
 mod processor;
 
@@ -34,6 +36,8 @@ use icecore::options::{Durability, GateOptions, Maintenance};
 use icecore::query::{Answer, Function, GroupKey, Grouping, Request, TierChoice, Top, TopScope};
 use icecore::{Engine, Options, SimulatedClock, Tier, TimeRange, Timestamp};
 
+use dice::Dice;
+
 const MICROSECOND: i64 = 1000;
 const HOUR: i64 = 3_600_000_000_000;
 const DAY: i64 = 24 * HOUR;
@@ -45,26 +49,6 @@ const TENANTS: usize = 20;
 
 /// When, how long in microseconds, and whether it failed.
 type Event = (i64, u32, bool);
-
-/// A small generator (PCG's multiplier): the same events in every run.
-struct Dice(u64);
-
-impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        self.0 >> 32
-    }
-
-    fn unit(&mut self) -> f64 {
-        (self.next() as f64 + 0.5) / (1_u64 << 32) as f64
-    }
-
-    /// Log-normal microseconds around 20,000, by Box and Muller.
-    fn latency(&mut self) -> u32 {
-        let radius = (-2.0 * self.unit().ln()).sqrt();
-        (20_000.0 * (radius * (std::f64::consts::TAU * self.unit()).cos() * 0.8).exp()) as u32
-    }
-}
 
 /// The events of each source and tenant, ascending in time.
 fn events() -> Vec<Vec<Event>> {
@@ -80,7 +64,7 @@ fn events() -> Vec<Vec<Event>> {
             if time >= START + DAYS * DAY {
                 return events;
             }
-            events.push((time, dice.latency(), dice.next().is_multiple_of(50)));
+            events.push((time, dice.around(20_000.0, 0.8) as u32, dice.next().is_multiple_of(50)));
         }
     };
     (0..SOURCES * TENANTS).map(of_one).collect()

@@ -5,29 +5,12 @@ use std::sync::Arc;
 use icecore::model::EventValue;
 use icecore::monitor::attribution::{Attribution, Call, SourceTime, attribute};
 
+use super::dice::Dice;
 use super::{CALLS, DAY, FINGERPRINTS, MICROSECOND, SOURCES, START};
 
-/// A small generator (PCG's multiplier): the same queries in every run.
-struct Dice(u64);
-
 impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        self.0 >> 32
-    }
-
-    fn unit(&mut self) -> f64 {
-        (self.next() as f64 + 0.5) / (1_u64 << 32) as f64
-    }
-
     fn below(&mut self, bound: usize) -> usize {
         (self.unit() * bound as f64) as usize
-    }
-
-    /// Log-normal, by Box and Muller.
-    fn around(&mut self, median: f64, sigma: f64) -> i64 {
-        let radius = (-2.0 * self.unit().ln()).sqrt();
-        (median * (radius * (std::f64::consts::TAU * self.unit()).cos() * sigma).exp()) as i64
     }
 
     /// Small numbers are frequent: about Zipf's.

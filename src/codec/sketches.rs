@@ -73,14 +73,14 @@ pub fn decode(bytes: &[u8], count: usize, out: &mut Vec<Sketch>) -> Result<(), D
         return Err(invalid("bins of sketches", bins as u64, "what the bytes can hold"));
     }
     let (steps, counts) = (Vec::new(), Vec::new());
-    let mut bins = Bins { reader, left: bins, steps, counts, next: 0, values: 0 };
+    let mut bins = Bins { reader, left: bins, steps, counts, next: 0 };
     let mut starts = [0, 0];
     out.reserve(count);
     for ((&zero, positive), negative) in zeros.iter().zip(positive).zip(negative) {
-        bins.values = zero;
-        let positive = bins.take(positive as usize, &mut starts[0])?;
-        let negative = bins.take(negative as usize, &mut starts[1])?;
-        out.push(Sketch::from_sound_bins(bins.values, zero, positive, negative));
+        let mut values = zero;
+        let positive = bins.take(positive as usize, &mut starts[0], &mut values)?;
+        let negative = bins.take(negative as usize, &mut starts[1], &mut values)?;
+        out.push(Sketch::from_sound_bins(values, zero, positive, negative));
     }
     bins.reader.finish("sketches")
 }
@@ -104,14 +104,17 @@ struct Bins<'a> {
     counts: Vec<u64>,
     /// The next in the block.
     next: usize,
-    /// Values in the bins that were taken.
-    values: u64,
 }
 
 impl Bins<'_> {
     /// The next list of `length` bins. `start` is the first index of the list before, and becomes
-    /// that of this one.
-    fn take(&mut self, length: usize, start: &mut i64) -> Result<Vec<Bin>, DecodeError> {
+    /// that of this one; `values` grows by what is in it.
+    fn take(
+        &mut self,
+        length: usize,
+        start: &mut i64,
+        values: &mut u64,
+    ) -> Result<Vec<Bin>, DecodeError> {
         let mut bins = Vec::with_capacity(length);
         let mut before = *start;
         while bins.len() < length {
@@ -123,8 +126,8 @@ impl Bins<'_> {
             let steps = self.steps.get(block.clone()).unwrap_or_default();
             let counts = self.counts.get(block).unwrap_or_default();
             let first = bins.is_empty();
-            self.values =
-                append(steps, counts, (&mut before, &mut bins), self.values).ok_or_else(|| {
+            *values =
+                append(steps, counts, (&mut before, &mut bins), *values).ok_or_else(|| {
                     invalid("bins of a sketch", 0, "ascending, of 32 bits, not empty")
                 })?;
             if first && let Some(bin) = bins.first() {

@@ -19,9 +19,9 @@ use crate::segment::{EventSource, Sources};
 /// taken may be in the archive under another name by then: it is live in a view that is taken next, or
 /// there was a [drop](Engine::drops) in between.
 #[derive(Debug)]
-pub(crate) struct LiveView(View);
+pub(crate) struct PinnedView(View);
 
-impl LiveView {
+impl PinnedView {
     /// Whether a part of this store, id and rank is among what is live.
     pub(crate) fn holds(&self, store_id: u64, id: u64, rank: u64) -> bool {
         let catalog = &self.0.catalog;
@@ -36,8 +36,8 @@ impl LiveView {
 
 impl Engine {
     /// What is live now.
-    pub(crate) fn live(&self) -> LiveView {
-        LiveView(self.shared.live.view())
+    pub(crate) fn live(&self) -> PinnedView {
+        PinnedView(self.shared.live.view())
     }
 
     /// How often retention has dropped parts. Asked before one view and after another: none were
@@ -49,7 +49,7 @@ impl Engine {
     /// The rows of a table in a view, in the order of arrival; none of a table that there is none of.
     pub(crate) fn event_sources_in(
         &self,
-        LiveView(view): &LiveView,
+        PinnedView(view): &PinnedView,
         table: &str,
     ) -> Vec<Arc<dyn EventSource>> {
         let known = self.shared.tables.get(table);

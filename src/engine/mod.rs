@@ -68,7 +68,7 @@ pub use events::EventWriter;
 pub use gate::{Reason, Refusal};
 pub(crate) use ledger::Pinned;
 #[cfg(feature = "datafusion")]
-pub(crate) use live::LiveView;
+pub(crate) use live::PinnedView;
 pub use maintenance::{CompactReport, CompactScope, MaintenanceStep, RetentionReport, TaskReport};
 pub use receipt::{Accepted, Receipt};
 pub use recovery::Recovery;

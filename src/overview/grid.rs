@@ -58,8 +58,13 @@ impl Grid {
 
     /// The length of a window, seconds.
     pub fn seconds_of(&self, window: usize) -> f64 {
-        let TimeRange { start, end } = self.stretch(window, window + 1);
-        (i128::from(end.0) - i128::from(start.0)) as f64 * 1e-9
+        seconds(self.stretch(window, window + 1))
+    }
+
+    /// The length of the range, seconds.
+    #[must_use]
+    pub fn seconds(&self) -> f64 {
+        seconds(self.range)
     }
 
     /// Adds to windows how much of `start..end` lies in each, ns: what is outside the range is left
@@ -76,6 +81,10 @@ impl Grid {
             at = next;
         }
     }
+}
+
+fn seconds(TimeRange { start, end }: TimeRange) -> f64 {
+    (i128::from(end.0) - i128::from(start.0)) as f64 * 1e-9
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::facts::{CallLine, PhaseTime, QueryDetail, QueryLine, UnderWay};
 use super::reading::Reading;
-use super::sheet::integer;
+use super::sheet::{CALL_COLUMNS, integer};
 use super::tally::{FAR_NANOS, Pick};
 use crate::error::Result;
 use crate::model::{EventRows, EventValue};
@@ -40,23 +40,6 @@ const LINE: [&str; 16] = [
 ];
 const DETAIL: [&str; 5] = ["memory_peak", "spill", "retries", "cache_hits", "calls_unlisted"];
 const MARK: [&str; 5] = ["id", "fingerprint", "text", "tenant", "user"];
-const CALL: [&str; 14] = [
-    "source",
-    "outcome",
-    "error",
-    "calls",
-    "failed",
-    "requests",
-    "rows",
-    "bytes",
-    "retries",
-    "cache_hits",
-    "first_row",
-    "longest",
-    "waiting",
-    "critical",
-];
-
 /// One row, its values by their columns' names.
 struct Row<'a> {
     columns: &'a [&'a str],
@@ -323,7 +306,7 @@ pub(super) fn of_mark(line: QueryLine) -> QueryDetail {
 }
 
 fn calls(reading: &Reading<'_>, id: QueryId, began: Timestamp) -> Result<Vec<CallLine>> {
-    let mut request = reading.rows(SOURCE_CALLS, instant(began.0), &CALL);
+    let mut request = reading.rows(SOURCE_CALLS, instant(began.0), &CALL_COLUMNS);
     request.predicates.push(equal("query", id.0));
     let rows = reading.engine.scan_events(&request)?.rows;
     let call = |row: Row<'_>| CallLine {
@@ -342,7 +325,7 @@ fn calls(reading: &Reading<'_>, id: QueryId, began: Timestamp) -> Result<Vec<Cal
         waiting_us: row.count("waiting"),
         critical_us: row.count("critical"),
     };
-    let mut calls: Vec<CallLine> = Row::all(&CALL, &rows).map(call).collect();
+    let mut calls: Vec<CallLine> = Row::all(&CALL_COLUMNS, &rows).map(call).collect();
     sort(&mut calls);
     Ok(calls)
 }

@@ -203,12 +203,11 @@ fn held(reading: &Reading<'_>, now: Option<Timestamp>) -> Result<Option<TimeRang
 fn load(grid: &Grid, windows: &[QuerySums]) -> Load {
     let mut all = QuerySums::default();
     windows.iter().for_each(|window| all.merge(window));
-    let seconds = (i128::from(grid.range.end.0) - i128::from(grid.range.start.0)) as f64 * 1e-9;
     Load {
         queries: all.count(),
         failed: all.failed(),
         broken_off: all.of(OutcomeKind::Cancelled) + all.of(OutcomeKind::Abandoned),
-        per_second: all.count() as f64 / seconds,
+        per_second: all.count() as f64 / grid.seconds(),
         p50: all.lengths.quantile(0.5),
         p95: all.lengths.quantile(0.95),
         p99: all.lengths.quantile(0.99),

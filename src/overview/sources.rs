@@ -28,7 +28,7 @@ pub(super) fn lines(
     live: Option<&LiveView>,
 ) -> Result<Vec<SourceLine>> {
     let calls = reading.calls(grid)?.sources;
-    let TimeRange { start, end } = grid.range;
+    let TimeRange { end, .. } = grid.range;
     let lately = TimeRange::new(Timestamp(end.0.saturating_sub(GAUGE_NANOS)), end);
     let gauge = |selector: &str| -> Result<BTreeMap<Arc<str>, f64>> {
         reading.last_by(&Selector::parse(selector)?, "source", lately)
@@ -37,10 +37,8 @@ pub(super) fn lines(
     let running = gauge("source_calls_running")?;
     let open = gauge("source_connections{state=\"open\"}")?;
     let waiting = gauge("source_connections{state=\"waiting\"}")?;
-    let window = TimeRange::new(start, end);
-    let hits = reading.increase_by("source_cache_hits_total", "source", window)?;
-    let misses = reading.increase_by("source_cache_misses_total", "source", window)?;
-    let seconds = (i128::from(end.0) - i128::from(start.0)) as f64 * 1e-9;
+    let hits = reading.increase_by("source_cache_hits_total", "source", grid.range)?;
+    let misses = reading.increase_by("source_cache_misses_total", "source", grid.range)?;
     let names: BTreeSet<&Arc<str>> = calls.keys().chain(health.keys()).collect();
     let line = |name: &Arc<str>| {
         let windows = calls.get(name).map(Vec::as_slice).unwrap_or_default();
@@ -54,7 +52,7 @@ pub(super) fn lines(
             calls: all.calls,
             failed: all.failed,
             error: error.map(|(class, _)| class.to_string()).unwrap_or_default(),
-            requests_per_second: all.requests as f64 / seconds,
+            requests_per_second: all.requests as f64 / grid.seconds(),
             p50: all.lengths.quantile(0.5),
             p95: all.lengths.quantile(0.95),
             cache_hit_rate: (asked > 0.0).then(|| hit / asked),

@@ -381,11 +381,10 @@ impl<'a> Walker<'a> {
             let (first, last) = (row.partial.first.timestamp, row.partial.last.timestamp);
             match (input.masked(series, first, last), is_dirty) {
                 (Masked::No, false) => {
-                    let (window, partial) = (windows.index(Timestamp(row.start)), *row.partial);
-                    let sketch = if needs.values { records.take_sketch(at) } else { None };
-                    if let Some(window) = window {
-                        sink.partial(window, &partial, sketch.map(Cow::Owned))?;
-                    }
+                    let Some(window) = windows.index(Timestamp(row.start)) else { continue };
+                    let partial = *row.partial;
+                    let sketch = needs.values.then(|| records.take_sketch(at)).flatten();
+                    sink.partial(window, &partial, sketch.map(Cow::Owned))?;
                 }
                 (Masked::Wholly, false) => {}
                 (masked, _) => {

@@ -12,6 +12,7 @@
 mod events;
 mod formats;
 mod history;
+mod host;
 mod kill;
 mod report;
 mod run;

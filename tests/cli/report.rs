@@ -1,40 +1,17 @@
 //! `icecore report`: figures for programs, sentences for people, a page for the browser.
 
-use std::path::Path;
-use std::sync::Arc;
-
-use icecore::monitor::{FederationMonitor, MonitorOptions};
 use icecore::{Engine, Options};
 use tempfile::tempdir;
 
+use crate::host::history;
 use crate::run::{icecore, json};
-
-/// Eighty queries, of which those in the middle fail.
-fn history(dir: &Path) {
-    let engine = Arc::new(Engine::open(dir, Options::default()).unwrap());
-    let monitor = FederationMonitor::open(Arc::clone(&engine), MonitorOptions::default()).unwrap();
-    let orders = monitor.source("orders\u{1b}[31m");
-    for number in 0..80 {
-        let query = monitor.start_query("SELECT 'x' FROM orders");
-        let call = query.call(&orders);
-        std::thread::sleep(std::time::Duration::from_millis(2));
-        if (30..50).contains(&number) {
-            call.fail("busy");
-            query.fail("busy");
-        } else {
-            call.finish();
-            query.finish();
-        }
-    }
-    monitor.close().unwrap();
-    Arc::into_inner(engine).unwrap().close().unwrap();
-}
 
 #[test]
 fn a_report_is_told_and_written() {
     let dir = tempdir().unwrap();
     let (db, page) = (dir.path().join("db"), dir.path().join("report.html"));
-    history(&db);
+    // Those in the middle fail.
+    history(&db, "", 80, 30..50);
     let (db, page) = (db.to_str().unwrap(), page.to_str().unwrap());
 
     let report = json(&["report", "--db", db, "--json"]);

@@ -2,36 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use icecore::monitor::{FederationMonitor, MonitorOptions, QueryStart};
 use icecore::{Engine, Options};
 use tempfile::tempdir;
 
+use crate::host::history;
 use crate::run::{icecore, json};
-
-/// Thirty queries, of which ten fail.
-fn history(dir: &Path) {
-    let engine = Arc::new(Engine::open(dir, Options::default()).unwrap());
-    let monitor = FederationMonitor::open(Arc::clone(&engine), MonitorOptions::default()).unwrap();
-    let orders = monitor.source("orders\u{1b}[31m");
-    for number in 0..30 {
-        let start =
-            QueryStart { user: "ann\u{202e}", ..QueryStart::from("SELECT 'x' FROM orders") };
-        let query = monitor.start_query(start);
-        let call = query.call(&orders);
-        std::thread::sleep(std::time::Duration::from_millis(1));
-        if number < 10 {
-            call.fail("busy");
-            query.fail("busy");
-        } else {
-            call.finish();
-            query.finish();
-        }
-    }
-    monitor.close().unwrap();
-    Arc::into_inner(engine).unwrap().close().unwrap();
-}
 
 /// Every file with its bytes.
 fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
@@ -51,7 +27,7 @@ fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 fn a_store_at_rest_is_printed_and_left_as_it_was() {
     let dir = tempdir().unwrap();
     let db = dir.path().join("db");
-    history(&db);
+    history(&db, "ann\u{202e}", 30, 0..10);
     let before = files(&db);
     let db_name = db.to_str().unwrap();
 
@@ -145,8 +121,9 @@ mod served {
     use std::net::TcpListener;
     use std::os::unix::fs::PermissionsExt;
     use std::process::Command;
+    use std::sync::Arc;
 
-    use icecore::monitor::Phase;
+    use icecore::monitor::{FederationMonitor, MonitorOptions, Phase, QueryStart};
     use icecore::server::{Server, ServerOptions, Tokens};
 
     use super::*;

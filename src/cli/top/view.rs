@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::monitor::{OutcomeKind, QueryId};
-use crate::overview::{Overview, QueryDetail, Question};
+use crate::overview::{Overview, QueryDetail, QueryLine, Question};
 
 /// One of the tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +23,15 @@ impl Panel {
             Self::Recent => facts.recent.len(),
             Self::Sources => facts.sources.len(),
             Self::Alerts => facts.alerts.len(),
+        }
+    }
+
+    /// Its queries, where it is one of queries.
+    fn queries(self, facts: &Overview) -> Option<&[QueryLine]> {
+        match self {
+            Self::Running => Some(&facts.running),
+            Self::Recent => Some(&facts.recent),
+            Self::Sources | Self::Alerts => None,
         }
     }
 }
@@ -124,11 +133,7 @@ impl View {
     pub(super) fn take(&mut self, facts: Overview) {
         self.trouble = None;
         for (panel, cursor) in Panel::ALL.into_iter().zip(&mut self.cursors) {
-            let queries = match panel {
-                Panel::Running => &facts.running,
-                Panel::Recent => &facts.recent,
-                Panel::Sources | Panel::Alerts => continue,
-            };
+            let Some(queries) = panel.queries(&facts) else { continue };
             let found = queries.iter().position(|line| Some(line.id) == cursor.query);
             cursor.row = found.unwrap_or(cursor.row);
         }
@@ -154,13 +159,8 @@ impl View {
     }
 
     fn query_at(&self, row: usize) -> Option<QueryId> {
-        let facts = self.facts.as_ref()?;
-        let lines = match self.panel {
-            Panel::Running => &facts.running,
-            Panel::Recent => &facts.recent,
-            Panel::Sources | Panel::Alerts => return None,
-        };
-        lines.get(row).map(|line| line.id)
+        let queries = self.panel.queries(self.facts.as_ref()?)?;
+        queries.get(row).map(|line| line.id)
     }
 
     /// The query that is chosen, where the panel is one of queries.

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use datafusion::error::{DataFusionError, Result as PlanResult};
 
 use super::external;
-use crate::engine::{Engine, LiveView};
+use crate::engine::{Engine, PinnedView};
 use crate::error::{Error, Result};
 use crate::integration::parquet::ParquetArchive;
 use crate::integration::parquet::read::{
@@ -72,7 +72,7 @@ impl Past {
     }
 
     /// What is live, to be taken before the archive is looked into.
-    fn live(&self) -> Option<LiveView> {
+    fn live(&self) -> Option<PinnedView> {
         self.engine.as_ref().map(|engine| engine.live())
     }
 
@@ -203,7 +203,7 @@ impl Past {
     fn settled(
         &self,
         list: impl Fn(&ArchiveReader, Wanted<'_>) -> Result<Vec<Day>>,
-    ) -> Result<(Option<LiveView>, Vec<Day>)> {
+    ) -> Result<(Option<PinnedView>, Vec<Day>)> {
         let drops = || self.engine.as_ref().map(|engine| engine.drops());
         loop {
             let before = drops();
@@ -223,11 +223,11 @@ impl Past {
         }
     }
 
-    fn event_days(&self, table: &str, range: TimeRange) -> Result<(Option<LiveView>, Vec<Day>)> {
+    fn event_days(&self, table: &str, range: TimeRange) -> Result<(Option<PinnedView>, Vec<Day>)> {
         self.settled(|archive, wanted| archive.event_days(table, range, wanted))
     }
 
-    fn live_events(&self, view: Option<&LiveView>, table: &str) -> Vec<Arc<dyn EventSource>> {
+    fn live_events(&self, view: Option<&PinnedView>, table: &str) -> Vec<Arc<dyn EventSource>> {
         let both = self.engine.as_ref().zip(view);
         both.map_or_else(Vec::new, |(engine, view)| engine.event_sources_in(view, table))
     }
@@ -288,7 +288,7 @@ impl Past {
         };
         let (view, days) =
             self.settled(|archive, wanted| archive.sample_days(request.range, wanted))?;
-        let live = view.as_ref().map_or_else(Sources::default, LiveView::sources);
+        let live = view.as_ref().map_or_else(Sources::default, PinnedView::sources);
         let mut left = request.clone();
         for (range, files) in stretches(request.range, &days) {
             query::check(left.deadline, &left.cancel)?;
@@ -319,7 +319,7 @@ impl Past {
 }
 
 /// Whether an archived part is read from the archive: it is not live.
-fn is_archived(view: Option<&LiveView>, name: &PartName) -> bool {
+fn is_archived(view: Option<&PinnedView>, name: &PartName) -> bool {
     !view.is_some_and(|view| view.holds(name.store_id, name.part, name.rank))
 }
 
