@@ -206,7 +206,7 @@ fn latencies(series: usize, from: i64, to: i64) -> Records {
             increase: 1000.0,
             resets: 0,
         });
-        records.sketches.push(Sketch::of(&values));
+        records.sketches.push(&Sketch::of(&values));
     }
     records
 }

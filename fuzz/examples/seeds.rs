@@ -199,7 +199,7 @@ fn records() -> Result<()> {
         let values: Vec<f64> = (0..6).map(|i| value(3, minute as usize * 6 + i)).collect();
         records.starts.push(minute * 60_000_000_000);
         records.partials.push(Partial::of(&times, &values));
-        records.sketches.push(Sketch::of(&values));
+        records.sketches.push(&Sketch::of(&values));
     }
     let series = |position| SeriesRecords { position, increase: position == 2, records: &records };
     let limits = SegmentLimits { chunk_samples_max: 64, segment_bytes_target: 1 << 20 };
@@ -212,7 +212,7 @@ fn records() -> Result<()> {
     let times = partials::Times { firsts: &firsts, lasts: &lasts };
     let (mut aggregates, mut sketched) = (vec![30, 1], vec![30, 1]);
     partials::encode(&records.partials, times, true, &mut aggregates);
-    sketches::encode(&records.sketches, &mut sketched);
+    sketches::encode(records.sketches.iter(), &mut sketched);
     put("records", "partials", &aggregates);
     put("records", "sketches", &sketched);
     Ok(())

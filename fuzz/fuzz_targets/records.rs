@@ -3,7 +3,7 @@
 #![no_main]
 
 use icecore::Timestamp;
-use icecore::aggregate::{Partial, Sketch};
+use icecore::aggregate::{Partial, Sketch, Sketches};
 use icecore::codec::partials::{self, Times};
 use icecore::codec::sketches;
 use icecore::model::Sample;
@@ -24,7 +24,7 @@ fuzz_target!(|input: &[u8]| {
     let (count, increase) = (usize::from(count), increase & 1 == 1);
     let firsts: Vec<i64> = (0..count as i64).map(|row| row * 60).collect();
     let lasts: Vec<i64> = firsts.iter().map(|first| first + 50).collect();
-    let (mut partials, mut list, mut out) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut partials, mut list, mut out) = (Vec::new(), Sketches::default(), Vec::new());
     let times = Times { firsts: &firsts, lasts: &lasts };
     if partials::decode(bytes, times, increase, &mut partials).is_ok() {
         assert_eq!(partials.len(), count);
@@ -59,9 +59,11 @@ fuzz_target!(|input: &[u8]| {
     partials::decode(&out, times, true, &mut partials).expect("own bytes decode");
     assert!(partials.iter().map(bits).eq(written.iter().map(bits)));
 
-    let written: Vec<Sketch> = values.chunks(5).map(Sketch::of).collect();
+    let mut written = Sketches::default();
+    values.chunks(5).for_each(|values| written.push(&Sketch::of(values)));
     out.clear();
-    sketches::encode(&written, &mut out);
+    list.clear();
+    sketches::encode(written.iter(), &mut out);
     sketches::decode(&out, written.len(), &mut list).expect("own bytes decode");
     assert_eq!(list, written);
 });

@@ -2,6 +2,7 @@
 //! checksum is put right first, else no input would get past it.
 #![no_main]
 
+use icecore::aggregate::Sketches;
 use icecore::segment::Segment;
 use libfuzzer_sys::fuzz_target;
 
@@ -18,7 +19,7 @@ fuzz_target!(|bytes: &[u8]| {
     let _ = segment.verify();
     let _ = segment.column_stats();
     let (mut timestamps, mut values) = (Vec::new(), Vec::new());
-    let (mut partials, mut sketches) = (Vec::new(), Vec::new());
+    let (mut partials, mut sketches) = (Vec::new(), Sketches::default());
     for chunk in segment.chunks() {
         let _ = segment.statistics(chunk);
         let _ = segment.read_timestamps(chunk.timestamps, &mut timestamps);
@@ -28,6 +29,7 @@ fuzz_target!(|bytes: &[u8]| {
         if segment.read_partials(chunk, &mut timestamps, &mut partials).is_ok() {
             assert_eq!(partials.len(), chunk.samples as usize);
         }
+        sketches.clear();
         if segment.read_sketches(chunk, &mut sketches).is_ok() {
             assert_eq!(sketches.len(), chunk.samples as usize);
         }

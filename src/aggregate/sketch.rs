@@ -1,7 +1,5 @@
 //! `Sketch`: a mergeable summary of a distribution, with a bound on its quantiles' relative error.
 
-use std::borrow::Cow;
-
 /// The relative error of every quantile, at most: 1 %.
 pub const SKETCH_RELATIVE_ERROR: f64 = 0.01;
 
@@ -68,31 +66,10 @@ impl Sketch {
     /// are not, or are more than [`SKETCH_BINS_MAX`] of a sign.
     #[must_use]
     pub fn from_bins(zero: u64, positive: Vec<Bin>, negative: Vec<Bin>) -> Option<Self> {
-        let sound = |bins: &[Bin]| {
-            bins.len() <= SKETCH_BINS_MAX
-                && bins.is_sorted_by(|a, b| a.index < b.index)
-                && bins.iter().all(|bin| bin.count > 0)
-        };
-        let sound = sound(&positive) && sound(&negative);
         let bins = positive.iter().chain(&negative);
         let count = bins.fold(zero, |sum, bin| sum.saturating_add(bin.count));
-        sound.then_some(Self { count, zero, positive, negative })
-    }
-
-    /// As [`from_bins`](Self::from_bins), of lists that are known to be sound and hold `count` values
-    /// with `zero`.
-    pub(crate) fn from_sound_bins(
-        count: u64,
-        zero: u64,
-        positive: Vec<Bin>,
-        negative: Vec<Bin>,
-    ) -> Self {
         let sketch = Self { count, zero, positive, negative };
-        debug_assert!({
-            let Self { positive, negative, .. } = sketch.clone();
-            Self::from_bins(zero, positive, negative).as_ref() == Some(&sketch)
-        });
-        sketch
+        sketch.view().is_sound().then_some(sketch)
     }
 
     /// The sketch of these values.
@@ -146,20 +123,26 @@ impl Sketch {
     }
 
     /// Adds what another sketch holds. Cost: the bins of both; no memory where none is new.
-    pub fn merge(&mut self, other: &Self) {
+    pub fn merge<'s>(&mut self, other: impl Into<SketchRef<'s>>) {
+        let other = other.into();
         self.count = self.count.saturating_add(other.count);
         self.zero = self.zero.saturating_add(other.zero);
-        merge_bins(&mut self.positive, &other.positive);
-        merge_bins(&mut self.negative, &other.negative);
+        merge_bins(&mut self.positive, other.positive);
+        merge_bins(&mut self.negative, other.negative);
     }
 
-    /// As [`merge`](Self::merge); an empty one becomes the other, without a copy where that is owned.
-    pub(crate) fn absorb(&mut self, other: Cow<'_, Self>) {
-        if self.is_empty() {
-            *self = other.into_owned();
-        } else {
-            self.merge(&other);
-        }
+    /// Forgets all that was recorded, keeps the memory.
+    pub fn clear(&mut self) {
+        (self.count, self.zero) = (0, 0);
+        self.positive.clear();
+        self.negative.clear();
+    }
+
+    /// The same, without its memory.
+    #[must_use]
+    pub fn view(&self) -> SketchRef<'_> {
+        let Self { count, zero, positive, negative } = self;
+        SketchRef { count: *count, zero: *zero, positive, negative }
     }
 
     /// Values that are zero.
@@ -189,13 +172,13 @@ impl Sketch {
     /// Whether nothing was recorded.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.zero == 0 && self.positive.is_empty() && self.negative.is_empty()
+        self.view().is_empty()
     }
 
     /// Its bins of either sign together.
     #[must_use]
     pub fn bins(&self) -> usize {
-        self.positive.len() + self.negative.len()
+        self.view().bins()
     }
 
     /// Bytes of its bins.
@@ -203,11 +186,99 @@ impl Sketch {
         (self.positive.capacity() + self.negative.capacity()) * size_of::<Bin>()
     }
 
+    /// As [`SketchRef::quantile`].
+    #[must_use]
+    pub fn quantile(&self, q: f64) -> f64 {
+        self.view().quantile(q)
+    }
+}
+
+/// A [`Sketch`] whose bins stand elsewhere: one of a [column](super::Sketches), or a view of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SketchRef<'s> {
+    count: u64,
+    zero: u64,
+    positive: &'s [Bin],
+    negative: &'s [Bin],
+}
+
+impl<'s> From<&'s Sketch> for SketchRef<'s> {
+    fn from(sketch: &'s Sketch) -> Self {
+        sketch.view()
+    }
+}
+
+impl<'s> SketchRef<'s> {
+    /// Of parts that are sound: see [`is_sound`](Self::is_sound).
+    pub(super) const fn of_parts(
+        count: u64,
+        zero: u64,
+        positive: &'s [Bin],
+        negative: &'s [Bin],
+    ) -> Self {
+        Self { count, zero, positive, negative }
+    }
+
+    /// Whether each list ascends, is not too long and has no empty bin, and the count is that of all.
+    pub(super) fn is_sound(&self) -> bool {
+        let sound = |bins: &[Bin]| {
+            bins.len() <= SKETCH_BINS_MAX
+                && bins.is_sorted_by(|a, b| a.index < b.index)
+                && bins.iter().all(|bin| bin.count > 0)
+        };
+        let bins = self.positive.iter().chain(self.negative);
+        let count = bins.fold(self.zero, |sum, bin| sum.saturating_add(bin.count));
+        sound(self.positive) && sound(self.negative) && count == self.count
+    }
+
+    /// Values recorded.
+    #[must_use]
+    pub const fn count(self) -> u64 {
+        self.count
+    }
+
+    /// Values that are zero.
+    #[must_use]
+    pub const fn zero(self) -> u64 {
+        self.zero
+    }
+
+    /// The bins of positive values, ascending.
+    #[must_use]
+    pub const fn positive(self) -> &'s [Bin] {
+        self.positive
+    }
+
+    /// The bins of negative values' magnitudes, ascending: the most negative last.
+    #[must_use]
+    pub const fn negative(self) -> &'s [Bin] {
+        self.negative
+    }
+
+    /// Whether nothing was recorded.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.zero == 0 && self.positive.is_empty() && self.negative.is_empty()
+    }
+
+    /// Its bins of either sign together.
+    #[must_use]
+    pub const fn bins(self) -> usize {
+        self.positive.len() + self.negative.len()
+    }
+
+    /// The same with memory of its own.
+    #[must_use]
+    pub fn to_sketch(self) -> Sketch {
+        let Self { count, zero, positive, negative } = self;
+        Sketch { count, zero, positive: positive.to_vec(), negative: negative.to_vec() }
+    }
+
     /// The quantile `0 <= q <= 1`: within 1 % of the value of rank `q · (n - 1)`, rounded down,
     /// among all that were recorded. NaN of an empty sketch.
     #[must_use]
-    pub fn quantile(&self, q: f64) -> f64 {
-        let Some(last) = self.count().checked_sub(1) else { return f64::NAN };
+    pub fn quantile(self, q: f64) -> f64 {
+        let Some(last) = self.count.checked_sub(1) else { return f64::NAN };
         // `last as f64` may round up.
         let rank = ((q.clamp(0.0, 1.0) * last as f64) as u64).min(last);
         // From the top: mostly it is asked for what is rare.
@@ -218,7 +289,7 @@ impl Sketch {
         for (sign, index, count) in positive.chain([(0.0, 0, self.zero)]).chain(negative) {
             passed = passed.saturating_add(count);
             if passed > above {
-                return sign * Self::value_of(index);
+                return sign * Sketch::value_of(index);
             }
         }
         f64::NAN
@@ -229,6 +300,10 @@ impl Sketch {
 /// the new ones need. Which list comes next is not to be foreseen, so that it is computed, not branched
 /// on.
 fn merge_bins(bins: &mut Vec<Bin>, others: &[Bin]) {
+    if bins.is_empty() {
+        bins.extend_from_slice(others);
+        return;
+    }
     let (mut read, mut left) = (bins.len(), others.len());
     let mut write = read + new_bins(bins, others);
     bins.resize(write, Bin { index: 0, count: 0 });
@@ -401,7 +476,7 @@ mod tests {
 
     fn merged(sketches: &[&Sketch]) -> Sketch {
         let mut all = Sketch::default();
-        sketches.iter().for_each(|sketch| all.merge(sketch));
+        sketches.iter().for_each(|sketch| all.merge(*sketch));
         all
     }
 

@@ -1,49 +1,56 @@
-//! Columns of [`Sketch`]es: bin by bin, as columns of integers.
+//! Columns of [`Sketch`](crate::aggregate::Sketch)es: bin by bin, as columns of integers.
 //!
 //! ```text
 //! columns of one integer a sketch: zeros · positive bins · negative bins
-//! blocks of 8192 bins, the last shorter, each two columns: steps · counts
+//! columns of one integer a list of bins that has any: first indexes of positive lists · of negative ones
+//! blocks of 32768 bins, the last shorter, each two columns: steps · counts
 //! ```
 //!
 //! Bins stand sketch by sketch, a sketch's positive ones before its negative ones. A step is the
-//! bin's index less the index before it in its list, less 1; that of a list's first bin is less
-//! the first index of the list of that sign before it, so that a distribution that stays where it
-//! is costs nothing there. A count is stored less 1.
+//! bin's index less the index before it in its list, less 1; that of a list's first bin is 0. A count is
+//! stored less 1. So both begin at 0 and are stored as they are; and blocks are long, since each column of
+//! one pays for tables of its own, in bytes and in time.
 
 use super::bytes::Reader;
 use super::integers::{self, Order, check_count};
-use crate::aggregate::{Bin, SKETCH_BINS_MAX, Sketch};
+use crate::aggregate::{Bin, Laid, SKETCH_BINS_MAX, SketchRef, Sketches};
 use crate::error::DecodeError;
 
 /// Bins of a block, which bounds what one column of it allocates when read.
-const BLOCK_BINS: usize = 1 << 13;
+const BLOCK_BINS: usize = 1 << 15;
 
-/// No bytes hold more bins: a block takes two of them at least. It allows 64 KiB of memory for each
-/// byte, as much as a run of zstd's does.
+/// No bytes hold more bins: a block takes two of them at least.
 const BINS_PER_BYTE_MAX: usize = BLOCK_BINS / 2;
 
 /// Appends `sketches`, at most [`COLUMN_VALUES_MAX`](super::COLUMN_VALUES_MAX) of them.
-pub fn encode(sketches: &[Sketch], out: &mut Vec<u8>) {
+pub fn encode<'s>(
+    sketches: impl ExactSizeIterator<Item = SketchRef<'s>> + Clone,
+    out: &mut Vec<u8>,
+) {
     debug_assert!(check_count(sketches.len()).is_ok());
-    let shape = |number: fn(&Sketch) -> u64| -> Vec<i64> {
-        sketches.iter().map(|sketch| number(sketch) as i64).collect()
+    let shape = |number: fn(SketchRef<'s>) -> u64| -> Vec<i64> {
+        sketches.clone().map(|sketch| number(sketch) as i64).collect()
     };
-    integers::write(&shape(Sketch::zero), &[Order::Raw], out);
+    integers::write(&shape(SketchRef::zero), &[Order::Raw], out);
     integers::write(&shape(|sketch| sketch.positive().len() as u64), &[Order::Raw], out);
     integers::write(&shape(|sketch| sketch.negative().len() as u64), &[Order::Raw], out);
     let (mut steps, mut counts) = (Vec::new(), Vec::new());
-    let mut starts = [0, 0];
+    let mut firsts = [Vec::new(), Vec::new()];
     for sketch in sketches {
-        for (bins, start) in [sketch.positive(), sketch.negative()].into_iter().zip(&mut starts) {
-            let mut before = *start;
+        for (bins, firsts) in [sketch.positive(), sketch.negative()].into_iter().zip(&mut firsts) {
+            let Some(first) = bins.first().map(|bin| i64::from(bin.index)) else { continue };
+            firsts.push(first);
+            let mut before = first - 1;
             for bin in bins {
                 let index = i64::from(bin.index);
                 steps.push(index - before - 1);
                 counts.push(bin.count.wrapping_sub(1) as i64);
                 before = index;
             }
-            *start = bins.first().map_or(*start, |bin| i64::from(bin.index));
         }
+    }
+    for firsts in &firsts {
+        integers::write(firsts, &[Order::Raw, Order::Delta], out);
     }
     for (steps, counts) in steps.chunks(BLOCK_BINS).zip(counts.chunks(BLOCK_BINS)) {
         integers::write(steps, &[Order::Raw], out);
@@ -51,13 +58,13 @@ pub fn encode(sketches: &[Sketch], out: &mut Vec<u8>) {
     }
 }
 
-/// Replaces `out` with the `count` sketches of which [`encode`] made `bytes`.
+/// Appends the `count` sketches of which [`encode`] made `bytes` to `out`.
 ///
 /// # Errors
 /// [`DecodeError`] where it did not, or `count` is above
-/// [`COLUMN_VALUES_MAX`](super::COLUMN_VALUES_MAX). Allocates what the bytes can hold, at most.
-pub fn decode(bytes: &[u8], count: usize, out: &mut Vec<Sketch>) -> Result<(), DecodeError> {
-    out.clear();
+/// [`COLUMN_VALUES_MAX`](super::COLUMN_VALUES_MAX); some of them may have been appended then. Allocates
+/// what the bytes can hold, at most.
+pub fn decode(bytes: &[u8], count: usize, out: &mut Sketches) -> Result<(), DecodeError> {
     let mut reader = Reader::new(bytes);
     let zeros = read_column(&mut reader, count)?;
     let positive = read_column(&mut reader, count)?;
@@ -72,15 +79,25 @@ pub fn decode(bytes: &[u8], count: usize, out: &mut Vec<Sketch>) -> Result<(), D
     if bins / BINS_PER_BYTE_MAX > bytes.len() {
         return Err(invalid("bins of sketches", bins as u64, "what the bytes can hold"));
     }
+    let mut firsts = |lengths: &[u64]| {
+        let lists = lengths.iter().filter(|&&length| length > 0).count();
+        Ok(read_column(&mut reader, lists)?.into_iter())
+    };
+    let (mut positive_firsts, mut negative_firsts) = (firsts(&positive)?, firsts(&negative)?);
+    out.reserve(count, bins.min(BLOCK_BINS));
     let (steps, counts) = (Vec::new(), Vec::new());
     let mut bins = Bins { reader, left: bins, steps, counts, next: 0 };
-    let mut starts = [0, 0];
-    out.reserve(count);
     for ((&zero, positive), negative) in zeros.iter().zip(positive).zip(negative) {
-        let mut values = zero;
-        let positive = bins.take(positive as usize, &mut starts[0], &mut values)?;
-        let negative = bins.take(negative as usize, &mut starts[1], &mut values)?;
-        out.push(Sketch::from_sound_bins(values, zero, positive, negative));
+        out.try_push(|list| {
+            let mut count = zero;
+            for (length, firsts) in
+                [(positive, &mut positive_firsts), (negative, &mut negative_firsts)]
+            {
+                let first = if length > 0 { firsts.next() } else { None };
+                bins.take(length as usize, first.unwrap_or_default() as i64, &mut count, list)?;
+            }
+            Ok(Laid { count, zero, positive: positive as usize })
+        })?;
     }
     bins.reader.finish("sketches")
 }
@@ -107,35 +124,32 @@ struct Bins<'a> {
 }
 
 impl Bins<'_> {
-    /// The next list of `length` bins. `start` is the first index of the list before, and becomes
-    /// that of this one; `values` grows by what is in it.
+    /// Appends the next list, of `length` bins from the index `first` on, to `out`; `values` grows by
+    /// what is in it.
     fn take(
         &mut self,
         length: usize,
-        start: &mut i64,
+        first: i64,
         values: &mut u64,
-    ) -> Result<Vec<Bin>, DecodeError> {
-        let mut bins = Vec::with_capacity(length);
-        let mut before = *start;
-        while bins.len() < length {
+        out: &mut Vec<Bin>,
+    ) -> Result<(), DecodeError> {
+        let (mut before, mut left) = (first.wrapping_sub(1), length);
+        while left > 0 {
             if self.next == self.steps.len() {
                 self.next_block()?;
             }
-            let end = self.steps.len().min(self.next + length - bins.len());
+            let end = self.steps.len().min(self.next + left);
             let block = self.next..end;
             let steps = self.steps.get(block.clone()).unwrap_or_default();
             let counts = self.counts.get(block).unwrap_or_default();
-            let first = bins.is_empty();
-            *values =
-                append(steps, counts, (&mut before, &mut bins), *values).ok_or_else(|| {
-                    invalid("bins of a sketch", 0, "ascending, of 32 bits, not empty")
-                })?;
-            if first && let Some(bin) = bins.first() {
-                *start = i64::from(bin.index);
-            }
+            let sum = i32::try_from(first).ok();
+            let sum = sum.and_then(|_| append(steps, counts, (&mut before, out), *values));
+            let expected = "ascending, of 32 bits, not empty";
+            *values = sum.ok_or_else(|| invalid("bins of a sketch", 0, expected))?;
+            left -= end - self.next;
             self.next = end;
         }
-        Ok(bins)
+        Ok(())
     }
 
     fn next_block(&mut self) -> Result<(), DecodeError> {
@@ -151,37 +165,34 @@ impl Bins<'_> {
     }
 }
 
-/// Appends bins to a list, which may have some; `before` is the index that the first step counts from, and
-/// becomes the last one. The sum of their counts and `values`; `None` where they are no bins. What makes
-/// them none is gathered, and looked at behind the loop, which has one way through.
+/// Appends bins; `before` is the index that the first step counts from, and becomes the last one. The
+/// sum of their counts and `values`; `None` where they are no bins. What makes them none is gathered in
+/// passes of their own: the last one has nothing to carry on but the index.
 fn append(
     steps: &[u64],
     counts: &[u64],
     (before, bins): (&mut i64, &mut Vec<Bin>),
     values: u64,
 ) -> Option<u64> {
-    let (start, begins) = (bins.len(), before.wrapping_add(*steps.first()? as i64).wrapping_add(1));
-    let (mut index, mut any_step, mut any_count, mut sum) = (*before, 0, 0, 0_u64);
-    bins.extend(steps.iter().zip(counts).map(|(&step, &count)| {
-        index = index.wrapping_add(step as i64).wrapping_add(1);
-        any_step |= step;
-        any_count |= count;
-        let count = count.wrapping_add(1);
-        sum = sum.wrapping_add(count);
-        Bin { index: index as i32, count }
+    let start = bins.len();
+    let both = |(any, sum): (u64, u64), &value: &u64| (any | value, sum.wrapping_add(value));
+    let (any_step, ascent) = steps.iter().fold((0, 0), both);
+    let (any_count, sum) = counts.iter().fold((0, 0), both);
+    let number = steps.len() as u64;
+    let mut index = *before as u64;
+    *before = before.wrapping_add(ascent.wrapping_add(number) as i64);
+    bins.extend(steps.iter().zip(counts).map(move |(&step, &count)| {
+        index = index.wrapping_add(step).wrapping_add(1);
+        Bin { index: index as i32, count: count.wrapping_add(1) }
     }));
-    *before = index;
-    // The first of a list may step back, all others ascend: of two that fit 32 bits what lies between does.
-    let narrow = |step: u64| step <= u64::from(u32::MAX);
-    let ascends = narrow(any_step)
-        || start == 0 && steps.get(1..).unwrap_or_default().iter().all(|&step| narrow(step));
     let appended = bins.get(start..)?;
-    let ends = (i64::from(appended.first()?.index), i64::from(appended.last()?.index));
-    if !ascends || ends != (begins, index) {
+    let Some(last) = appended.last() else { return Some(values) };
+    // Of steps that fit 32 bits the sum fits 64, and where the last one's index fits all others' do.
+    if any_step > u64::from(u32::MAX) || i64::from(last.index) != *before {
         return None;
     }
     if any_count < 1 << 48 {
-        return Some(values.saturating_add(sum));
+        return Some(values.saturating_add(sum).saturating_add(number));
     }
     let sum = appended.iter().fold(values, |sum, bin| sum.saturating_add(bin.count));
     appended.iter().all(|bin| bin.count > 0).then_some(sum)
@@ -190,19 +201,20 @@ fn append(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::aggregate::Sketch;
     use proptest::prelude::*;
 
     fn encoded(sketches: &[Sketch]) -> Vec<u8> {
         let mut bytes = Vec::new();
-        encode(sketches, &mut bytes);
+        encode(sketches.iter().map(Sketch::view), &mut bytes);
         bytes
     }
 
     fn round_trip(sketches: &[Sketch]) -> usize {
         let bytes = encoded(sketches);
-        let mut back = vec![Sketch::default()];
+        let mut back = Sketches::from(sketches);
         decode(&bytes, sketches.len(), &mut back).unwrap();
-        assert_eq!(back, sketches);
+        assert_eq!(back, Sketches::from(&[sketches, sketches].concat()[..]));
         bytes.len()
     }
 
@@ -241,7 +253,7 @@ mod tests {
 
         #[test]
         fn any_bytes_decode_without_panic(bytes: Vec<u8>, count in 0..5000_usize) {
-            let _ = decode(&bytes, count, &mut Vec::new());
+            let _ = decode(&bytes, count, &mut Sketches::default());
         }
 
         #[test]
@@ -251,7 +263,7 @@ mod tests {
             let mut bytes = encoded(&sketches);
             let at = at.index(bytes.len());
             bytes[at] ^= xor;
-            let mut out = Vec::new();
+            let mut out = Sketches::default();
             if decode(&bytes, sketches.len(), &mut out).is_ok() {
                 prop_assert_eq!(out.len(), sketches.len());
             }
@@ -277,8 +289,8 @@ mod tests {
         integers::write(&vec![0; 60_000], &[Order::Raw], &mut bytes);
         integers::write(&vec![2048; 60_000], &[Order::Raw], &mut bytes);
         integers::write(&vec![2048; 60_000], &[Order::Raw], &mut bytes);
-        assert!(decode(&bytes, 60_000, &mut Vec::new()).is_err());
-        assert!(decode(&bytes, 70_000, &mut Vec::new()).is_err());
+        assert!(decode(&bytes, 60_000, &mut Sketches::default()).is_err());
+        assert!(decode(&bytes, 70_000, &mut Sketches::default()).is_err());
     }
 
     #[test]

@@ -307,7 +307,7 @@ impl<'a> Build<'a> {
                 .collect();
             let found = self.records(within.iter().map(|(member, ..)| *member), range)?;
             for ((member, starts, out), found) in within.into_iter().zip(found) {
-                pick(starts, found, member.fields.sketches, out);
+                pick(starts, &found, member.fields.sketches, out);
             }
         }
         Ok(folded)
@@ -343,18 +343,14 @@ impl Buckets {
 }
 
 /// Appends the records of these starts; of count 0 where there is none.
-fn pick(starts: &[i64], found: Records, sketches: bool, out: &mut Records) {
-    let mut with = found.sketches.into_iter();
-    let mut rows = found.starts.into_iter().zip(found.partials).peekable();
-    for &start in starts {
-        while rows.next_if(|(found, _)| *found < start).is_some() {
-            with.next();
-        }
-        let row = rows.next_if(|(found, _)| *found == start);
-        let sketch = if row.is_some() { with.next() } else { None };
-        out.starts.push(start);
-        out.partials.push(row.map_or(Partial::EMPTY, |(_, partial)| partial));
+fn pick(starts: &[i64], found: &Records, sketches: bool, out: &mut Records) {
+    for start in starts {
+        let row = found.starts.binary_search(start).ok();
+        let partial = row.and_then(|row| found.partials.get(row).copied());
+        out.starts.push(*start);
+        out.partials.push(partial.unwrap_or(Partial::EMPTY));
         if sketches {
+            let sketch = row.and_then(|row| found.sketches.get(row));
             out.sketches.push(sketch.unwrap_or_default());
         }
     }

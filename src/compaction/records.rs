@@ -234,11 +234,10 @@ fn remove(records: &mut Records, deleted: &[TimeRange]) {
     starts.retain(|_| rest.next() == Some(&true));
     let mut rest = kept.iter();
     partials.retain(|_| rest.next() == Some(&true));
-    let mut rest = kept.iter();
-    sketches.retain(|_| rest.next() == Some(&true));
+    sketches.retain(|row| kept.get(row) == Some(&true));
 }
 
-/// Merges records of ascending rank, and takes their sketches.
+/// Merges records of ascending rank.
 fn merge(read: &mut [Records], keep_empty: bool) -> Vec<Run> {
     let mut stretches = Vec::new();
     let starts: Vec<&[i64]> = read.iter().map(|records| &*records.starts).collect();
@@ -264,9 +263,8 @@ fn merge(read: &mut [Records], keep_empty: bool) -> Vec<Run> {
                 runs.push(Run { increase, records: Records::default() });
             }
             let Some(Run { records, .. }) = runs.last_mut() else { continue };
-            let sketch = sketches.get_mut(row).map(std::mem::take);
             if sketched && records.is_empty() || !records.sketches.is_empty() {
-                records.sketches.push(sketch.unwrap_or_default());
+                records.sketches.push(sketches.get(row).unwrap_or_default());
             }
             records.starts.push(start);
             records.partials.push(partial);
@@ -281,10 +279,8 @@ fn has_increase(partial: &Partial) -> bool {
 }
 
 fn memory_bytes(records: &Records) -> usize {
-    let bins = records.sketches.iter().map(|sketch| {
-        size_of_val(sketch) + size_of_val(sketch.positive()) + size_of_val(sketch.negative())
-    });
-    size_of_val(&*records.starts) + size_of_val(&*records.partials) + bins.sum::<usize>()
+    let Records { starts, partials, sketches } = records;
+    size_of_val(&**starts) + size_of_val(&**partials) + sketches.heap_bytes()
 }
 
 /// Writes the first runs of all series, then the second, ...: a batch names a series once.

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use roaring::RoaringBitmap;
 
 use super::*;
-use crate::aggregate::{Partial, Sketch};
+use crate::aggregate::{Partial, Sketch, SketchRef};
 use crate::error::{Error, Result};
 use crate::fs::{Fs, RealFs};
 use crate::index::Index;
@@ -527,13 +527,13 @@ impl Store {
                     records.starts.push(start);
                     records.partials.push(partial);
                     if *sketches {
-                        records.sketches.push(sketch.clone());
+                        records.sketches.push(&sketch);
                     }
                     if !increase && partial.count > 0 {
                         (partial.increase, partial.resets) = (f64::NAN, 0);
                     }
                     let sketch = (*sketches && partial.count > 0).then_some(sketch);
-                    let text = record_text(&partial, sketch.as_ref());
+                    let text = record_text(&partial, sketch.as_ref().map(Sketch::view));
                     content.entry(n).or_default().insert(start, text);
                 }
                 records
@@ -612,7 +612,7 @@ impl Store {
     }
 }
 
-fn record_text(partial: &Partial, sketch: Option<&Sketch>) -> String {
+fn record_text(partial: &Partial, sketch: Option<SketchRef<'_>>) -> String {
     if partial.count == 0 { "empty".to_owned() } else { format!("{partial:?} {sketch:?}") }
 }
 

@@ -66,7 +66,7 @@ fn write_part(shared: &Shared, spec: &PartSpec, observed: &Observed<'_>) -> Resu
         for (&timestamp, one) in within(all, spec.window) {
             records.starts.push(timestamp);
             records.partials.push(one.partial(Timestamp(timestamp)));
-            records.sketches.push(one.sketch().clone());
+            records.sketches.push(one.sketch());
             bins += one.sketch().bins();
         }
         batch.push((position, records));

@@ -56,10 +56,10 @@ fn latest_records(
         fields.increase |= carried.increase;
         fields.sketches |= carried.sketches;
         // Columns stay as long as each other, whatever one source leaves out.
-        one.sketches.resize_with(one.len(), Default::default);
+        one.sketches.resize(one.len());
         all.starts.append(&mut one.starts);
         all.partials.append(&mut one.partials);
-        all.sketches.append(&mut one.sketches);
+        all.sketches.append(&one.sketches);
     }
     let mut order: Vec<usize> = (0..all.len()).collect();
     let start = |at: &usize| all.starts.get(*at).copied().unwrap_or_default();
@@ -76,7 +76,7 @@ fn latest_records(
         if partial.count > 0 {
             latest.starts.push(start);
             latest.partials.push(partial);
-            latest.sketches.extend(all.sketches.get_mut(at).map(std::mem::take));
+            latest.sketches.extend(all.sketches.get(at));
         }
     }
     if !fields.sketches {
@@ -111,7 +111,7 @@ pub(crate) fn leave_out_deleted(
         .collect();
     retain(&mut records.starts, &kept);
     retain(&mut records.partials, &kept);
-    retain(&mut records.sketches, &kept);
+    records.sketches.retain(|row| kept.get(row).copied().unwrap_or(true));
 }
 
 fn retain<T>(column: &mut Vec<T>, kept: &[bool]) {

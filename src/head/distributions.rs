@@ -95,7 +95,7 @@ impl RecordSource for Snapshot {
         for (&timestamp, distribution) in all.range(range.start.0..range.end.0) {
             out.starts.push(timestamp);
             out.partials.push(distribution.partial(Timestamp(timestamp)));
-            out.sketches.push(distribution.sketch().clone());
+            out.sketches.push(distribution.sketch());
         }
         Ok(())
     }
@@ -117,7 +117,7 @@ mod tests {
         snapshot.read_records(SeriesId(series), range, &mut records).unwrap();
         assert!(records.starts.is_sorted_by(|a, b| a < b));
         assert_eq!(records.len(), records.partials.len());
-        for (partial, sketch) in records.partials.iter().zip(&records.sketches) {
+        for (partial, sketch) in records.partials.iter().zip(records.sketches.iter()) {
             assert_eq!((partial.count, partial.increase), (sketch.count(), sketch.count() as f64));
         }
         let sums = records.partials.iter().map(|partial| partial.sum);

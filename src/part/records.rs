@@ -5,7 +5,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 
 use super::write::Builder;
 use super::{Layout, Part};
-use crate::aggregate::Sketch;
+use crate::aggregate::{Partial, Sketches};
 use crate::codec::values::ValueEncoding;
 use crate::error::{DecodeError, Error, Result};
 use crate::model::SeriesId;
@@ -14,6 +14,10 @@ use crate::segment::{
     within_bucket,
 };
 use crate::time::{Tier, TimeRange, Timestamp};
+
+/// Records with sketches that are well read at once: some megabyte, which the cache of a processor
+/// holds.
+const PIECE_ROWS: u32 = 256;
 
 impl Builder {
     /// Adds records of some series to a part of records, in one or more segments of their own;
@@ -122,30 +126,48 @@ impl Part {
         let partials = self.field_chunks(position, Field::Partials, range)?;
         let sketches = self.field_chunks(position, Field::Sketches, range)?;
         let with_sketches = sketches.len() == partials.len();
-        if let ([only], false) = (&partials[..], with_sketches) {
-            self.read_chunk(only, out)?;
-            cut(range, out);
-            return Ok(());
-        }
-        let mut chunk = Records::default();
+        let mut chunk = (Vec::new(), Vec::new());
         let mut sketches = sketches.iter().filter(|_| with_sketches);
         for found in &partials {
-            self.read_chunk(found, &mut chunk)?;
-            if let Some(beside) = sketches.next() {
-                self.read_beside(found, beside, &mut chunk.sketches)?;
+            let before = out.len();
+            if before == 0 {
+                self.read_chunk(found, &mut out.starts, &mut out.partials)?;
+            } else {
+                self.read_chunk(found, &mut chunk.0, &mut chunk.1)?;
+                out.starts.append(&mut chunk.0);
+                out.partials.append(&mut chunk.1);
             }
-            append_within(range, &mut chunk, out);
+            if let Some(beside) = sketches.next() {
+                self.read_beside(found, beside, &mut out.sketches)?;
+            }
+            cut(range, before, out);
         }
         Ok(())
     }
 
-    /// Replaces `out` with the records of one chunk, without sketches.
-    fn read_chunk(&self, found: &Found, out: &mut Records) -> Result<()> {
+    /// As [`RecordSource::pause`], of the series at a position of the part's table: before the chunk of
+    /// sketches that begins behind so many rows.
+    fn pause_at(&self, position: u32, range: TimeRange) -> Result<Timestamp> {
+        let mut rows = 0;
+        for found in self.field_chunks(position, Field::Sketches, range)? {
+            if rows >= PIECE_ROWS {
+                return Ok(found.chunk.first);
+            }
+            rows += found.chunk.samples;
+        }
+        Ok(range.end)
+    }
+
+    /// Replaces `starts` and `partials` with those of one chunk.
+    fn read_chunk(
+        &self,
+        found: &Found,
+        starts: &mut Vec<i64>,
+        partials: &mut Vec<Partial>,
+    ) -> Result<()> {
         let corrupt = |source| self.corrupt(found.number, source);
-        let Records { starts, partials, sketches } = out;
-        sketches.clear();
         found.segment.read_partials(&found.chunk, starts, partials).map_err(corrupt)?;
-        let outside = starts.iter().zip(partials).find(|(start, partial)| {
+        let outside = starts.iter().zip(&*partials).find(|(start, partial)| {
             let (first, last) = (partial.first.timestamp.0, partial.last.timestamp.0);
             partial.count > 0 && !within_bucket(**start, first, last, self.meta.tier)
         });
@@ -155,8 +177,9 @@ impl Part {
         })
     }
 
-    /// Replaces `out` with the sketches of the same rows as a chunk of aggregates.
-    fn read_beside(&self, found: &Found, beside: &Found, out: &mut Vec<Sketch>) -> Result<()> {
+    /// Appends the sketches of the same rows as a chunk of aggregates to `out`, where they stay: they are
+    /// most of the records.
+    fn read_beside(&self, found: &Found, beside: &Found, out: &mut Sketches) -> Result<()> {
         let (one, other) = (&found.chunk, &beside.chunk);
         if (one.first, one.last, one.samples) != (other.first, other.last, other.samples) {
             let expected = "the rows of the aggregates";
@@ -169,26 +192,18 @@ impl Part {
     }
 }
 
-/// Leaves the rows, without sketches, whose start lies in the range.
-fn cut(range: TimeRange, records: &mut Records) {
-    let Records { starts, partials, .. } = records;
-    let begin = starts.partition_point(|&start| start < range.start.0);
-    let end = starts.partition_point(|&start| start < range.end.0).max(begin);
-    starts.truncate(end);
-    partials.truncate(end);
-    starts.drain(..begin);
-    partials.drain(..begin);
-}
-
-/// Moves the rows whose start lies in the range.
-fn append_within(range: TimeRange, chunk: &mut Records, out: &mut Records) {
-    let Records { starts, partials, sketches } = chunk;
-    let begin = starts.partition_point(|&start| start < range.start.0);
-    let end = starts.partition_point(|&start| start < range.end.0).max(begin);
-    out.starts.extend_from_slice(starts.get(begin..end).unwrap_or_default());
-    out.partials.extend_from_slice(partials.get(begin..end).unwrap_or_default());
-    if !sketches.is_empty() {
-        out.sketches.extend(sketches.drain(begin..end));
+/// Leaves of the rows from `from` on those whose start lies in the range.
+fn cut(range: TimeRange, from: usize, records: &mut Records) {
+    let Records { starts, partials, sketches } = records;
+    let added = starts.get(from..).unwrap_or_default();
+    let begin = from + added.partition_point(|&start| start < range.start.0);
+    let end = from + added.partition_point(|&start| start < range.end.0);
+    for outside in [end.max(begin)..starts.len(), from..begin] {
+        if !outside.is_empty() {
+            starts.drain(outside.clone());
+            partials.drain(outside.clone());
+            sketches.remove(outside);
+        }
     }
 }
 
@@ -218,6 +233,10 @@ impl RecordSource for Part {
         self.position(series).map_or(Ok(None), |position| self.fields_at(position))
     }
 
+    fn pause(&self, series: SeriesId, range: TimeRange) -> Result<Timestamp> {
+        self.position(series).map_or(Ok(range.end), |position| self.pause_at(position, range))
+    }
+
     fn read_records(&self, series: SeriesId, range: TimeRange, out: &mut Records) -> Result<()> {
         out.clear();
         self.position(series).map_or(Ok(()), |position| self.read_records_at(position, range, out))
@@ -230,7 +249,7 @@ mod tests {
 
     use super::super::{CacheLimits, PartCache, PartMeta, PartSpec};
     use super::*;
-    use crate::aggregate::Partial;
+    use crate::aggregate::Sketch;
     use crate::fs::{Fs, RealFs};
     use crate::index::Index;
     use crate::model::{Sample, Series};
@@ -289,7 +308,7 @@ mod tests {
             let values: Vec<f64> = times.iter().map(value).collect();
             records.starts.push(minute * MINUTE);
             records.partials.push(Partial::of(&times, &values));
-            records.sketches.push(Sketch::of(&values));
+            records.sketches.push(&Sketch::of(&values));
         }
         records
     }
@@ -331,7 +350,7 @@ mod tests {
             if range.contains(Timestamp(start)) {
                 out.starts.push(start);
                 out.partials.push(records.partials[row]);
-                out.sketches.extend(records.sketches.get(row).cloned());
+                out.sketches.extend(records.sketches.get(row));
             }
         }
         out
@@ -405,7 +424,7 @@ mod tests {
         for piece in &pieces {
             joined.starts.extend(&piece.starts);
             joined.partials.extend(&piece.partials);
-            joined.sketches.extend(piece.sketches.iter().cloned());
+            joined.sketches.append(&piece.sketches);
         }
         check(&open(parts.path()), 1, &joined, true);
         check(&open(parts.path()), 0, &Records::default(), true);
@@ -430,7 +449,7 @@ mod tests {
                 increase: 3.0,
                 resets: 0,
             });
-            records.sketches.push(sketch);
+            records.sketches.push(&sketch);
         }
         let batch = vec![SeriesRecords { position: 0, increase: true, records: &records }];
         write(parts.path(), &spec(Tier::RAW, 1024), 1, &[batch]).unwrap();
@@ -453,7 +472,7 @@ mod tests {
             |records| records.starts[1] = records.starts[0],
             |records| records.partials[2].last.timestamp.0 += MINUTE,
             |records| records.partials[2].first.timestamp.0 -= MINUTE,
-            |records| records.sketches.truncate(2),
+            |records| records.sketches.resize(2),
             |records| records.partials.truncate(2),
             |records| records.starts.iter_mut().for_each(|start| *start += 9000 * MINUTE),
         ];
@@ -502,7 +521,9 @@ mod tests {
                         resets,
                     });
                     let values = [first.value, min].repeat(count as usize);
-                    records.sketches.extend(with_sketches.then(|| Sketch::of(&values)));
+                    if with_sketches {
+                        records.sketches.push(&Sketch::of(&values));
+                    }
                 }
             }
             records

@@ -1,7 +1,6 @@
 //! One bucket of a tier, folded from raw: all that count of it, told apart by whether the tier had
 //! taken them in.
 
-use std::borrow::Cow;
 use std::ops::Range;
 
 use super::evidence::Tally;
@@ -12,7 +11,7 @@ use super::scan::{BucketSamples, Reader};
 use super::stored::{RecordReader, Stored};
 use super::walk::{Sink, hand_over, interleave};
 use super::windows::Windows;
-use crate::aggregate::{Needs, Partial, Sketch};
+use crate::aggregate::{Needs, Partial, Sketch, SketchRef};
 use crate::error::Result;
 use crate::model::SeriesId;
 use crate::segment::Columns;
@@ -115,7 +114,7 @@ impl<'a> Bucket<'a> {
         let mut whole = part(0..from);
         whole.append(&between);
         whole.append(&part(to..timestamps.len()));
-        let mut sketch = record.sketch.cloned().unwrap_or_default();
+        let mut sketch = record.sketch.map_or_else(Sketch::default, SketchRef::to_sketch);
         values.iter().for_each(|&value| sketch.record(value, 1));
         for row in self.recorded_rows() {
             whole.pool(row.partial);
@@ -145,7 +144,8 @@ impl<'a> Bucket<'a> {
     ) -> Result<()> {
         let Some(window) = windows.index(self.range.start) else { return Ok(()) };
         if let Some((partial, sketch)) = &self.merged {
-            return sink.partial(window, partial, needs.values.then_some(Cow::Borrowed(sketch)));
+            let sketch = needs.values.then_some(sketch.view());
+            return sink.partial(window, partial, sketch, false);
         }
         let Columns { timestamps, values } = &self.samples.all;
         sink.expect(values.len() as u64)?;

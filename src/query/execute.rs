@@ -239,7 +239,7 @@ enum Folded {
     /// Its group's answer, `None` where that holds no sample.
     Whole(Option<Unnamed>),
     /// A part of it.
-    Piece(usize, Row),
+    Piece(usize, Box<Row>),
     /// Nothing, since a limit was reached.
     Left(usize, &'static str),
 }
@@ -270,14 +270,18 @@ struct Task<'a> {
 impl Task<'_> {
     /// As [`fold`](Self::fold); where a limit is reached nothing, if that is what was asked for.
     fn fold_or_leave(&self, walker: &mut Walker<'_>, shard: &Shard) -> Result<Folded> {
-        let mut row = Row::new(&self.windows, self.needs);
+        let mut row = if shard.whole && shard.members.len() == 1 {
+            Row::of_one(&self.windows, self.needs, self.functions)
+        } else {
+            Row::new(&self.windows, self.needs)
+        };
         let folded = self.fold(walker, shard, &mut row);
         match folded {
             Ok(Some(whole)) => {
                 self.meter.release(row.reserved());
                 Ok(whole)
             }
-            Ok(None) => Ok(Folded::Piece(shard.group, row)),
+            Ok(None) => Ok(Folded::Piece(shard.group, Box::new(row))),
             Err(error) => {
                 let limit = self.left_by(error)?;
                 self.meter.release(row.reserved());
@@ -305,7 +309,7 @@ impl Task<'_> {
         for &series in self.plan.members.get(shard.members.clone()).unwrap_or_default() {
             let mut fold = row.series(&self.windows, self.meter);
             walker.series(series, &mut fold)?;
-            fold.end();
+            fold.end()?;
         }
         if !shard.whole {
             return Ok(None);
@@ -344,7 +348,7 @@ impl Task<'_> {
 
     /// Pools all that the shards of one group left.
     fn pool(&self, pieces: impl Iterator<Item = Folded>) -> Result<Pooled> {
-        let mut pooled: Option<(usize, Row)> = None;
+        let mut pooled: Option<(usize, Box<Row>)> = None;
         for piece in pieces {
             match piece {
                 Folded::Whole(group) => return Ok(Pooled::Group(group)),
@@ -353,7 +357,7 @@ impl Task<'_> {
                     None => pooled = Some((group, row)),
                     Some((_, whole)) => {
                         self.meter.check()?;
-                        whole.pool(row);
+                        whole.pool(*row);
                     }
                 },
             }

@@ -8,10 +8,10 @@ use super::evidence::Covered;
 use super::kept::{ByWindow, Kept};
 use super::meter::Meter;
 use super::resources::Resources;
-use super::stored::sketch_bytes;
+use super::sketched::Sketched;
 use super::walk::Sink;
 use super::windows::Windows;
-use crate::aggregate::{Accumulator, Line, Needs, Partial, Sketch, lanes};
+use crate::aggregate::{Accumulator, Line, Needs, Partial, SketchRef, lanes};
 use crate::error::Result;
 use crate::model::is_stale;
 
@@ -23,9 +23,8 @@ pub(crate) struct Row {
     windows: Vec<Accumulator>,
     /// For quantiles, the values of all series; else empty.
     kept: Kept,
-    /// For quantiles, what is known of values that are gone, of all series together: one sketch a
-    /// window; empty where everything is known.
-    sketches: Vec<Sketch>,
+    /// For quantiles, what is known of values that are gone, of all series together.
+    sketched: Sketched,
     coverage: Coverage,
     needs: Needs,
     /// Bytes of the meter's memory that kept values and sketches hold.
@@ -54,11 +53,16 @@ impl Row {
         Self {
             windows: vec![Accumulator::EMPTY; windows.len()],
             kept: Kept::default(),
-            sketches: Vec::new(),
+            sketched: Sketched::default(),
             coverage: Coverage::default(),
             needs,
             reserved: 0,
         }
+    }
+
+    /// The row of a group that is one series: what is asked of it is found as the series goes on.
+    pub(crate) fn of_one(windows: &Windows, needs: Needs, functions: &[Function]) -> Self {
+        Self { sketched: Sketched::of_one(functions), ..Self::new(windows, needs) }
     }
 
     /// Memory of a row without kept values and sketches, bytes.
@@ -73,7 +77,7 @@ impl Row {
 
     /// Whether some of its quantiles come from sketches.
     pub(crate) fn is_sketched(&self) -> bool {
-        !self.sketches.is_empty()
+        !self.sketched.is_empty()
     }
 
     /// How much of the range its series cover.
@@ -107,13 +111,7 @@ impl Row {
             window.pool(other, self.needs);
         }
         self.kept.pool(next.kept);
-        if self.sketches.is_empty() {
-            self.sketches = next.sketches;
-        } else {
-            for (sketch, other) in self.sketches.iter_mut().zip(&next.sketches) {
-                sketch.merge(other);
-            }
-        }
+        self.sketched.pool(next.sketched);
         self.coverage.add(&next.coverage);
         self.reserved += next.reserved;
     }
@@ -189,17 +187,18 @@ impl Row {
             values.clear();
             values.extend_from_slice(sorted.window(index));
             finished.counts.push(window.partial.count);
-            let sketch = self.sketches.get(index).filter(|sketch| !sketch.is_empty());
-            let sketch = sketch.map(|sketch| {
+            let sketch = self.sketched.kept(index).map(|sketch| {
                 let mut all = Cow::Borrowed(sketch);
                 values.iter().for_each(|&value| all.to_mut().record(value, 1));
                 all
             });
             for (column, function) in finished.values.iter_mut().zip(functions) {
-                column.push(match (function, &sketch) {
-                    (Function::Quantile(q), Some(sketch)) => sketch.quantile(*q),
-                    _ => function.finish(window, &mut values, seconds),
-                });
+                let known = match (function, &sketch) {
+                    (Function::Quantile(q), Some(sketch)) => Some(sketch.quantile(*q)),
+                    (Function::Quantile(q), None) => self.sketched.found(index, *q),
+                    _ => None,
+                };
+                column.push(known.unwrap_or_else(|| function.finish(window, &mut values, seconds)));
             }
         }
         Ok(finished)
@@ -340,7 +339,8 @@ impl Sink for SeriesFold<'_> {
         &mut self,
         window: usize,
         partial: &Partial,
-        sketch: Option<Cow<'_, Sketch>>,
+        sketch: Option<SketchRef<'_>>,
+        whole: bool,
     ) -> Result<()> {
         if !self.row.needs.ordered() {
             if partial.count > 0 {
@@ -350,10 +350,10 @@ impl Sink for SeriesFold<'_> {
                     pooled.add_partial(partial);
                 }
             }
-            return sketch.map_or(Ok(()), |sketch| self.sketch(window, sketch));
+            return sketch.map_or(Ok(()), |sketch| self.sketch(window, sketch, whole));
         }
         self.add(window, Accumulator::of_partial(*partial));
-        sketch.map_or(Ok(()), |sketch| self.sketch(window, sketch))
+        sketch.map_or(Ok(()), |sketch| self.sketch(window, sketch, whole))
     }
 }
 
@@ -437,21 +437,9 @@ impl SeriesFold<'_> {
         }
     }
 
-    fn sketch(&mut self, window: usize, sketch: Cow<'_, Sketch>) -> Result<()> {
-        let row = &mut *self.row;
-        if row.sketches.is_empty() {
-            let bytes = (row.windows.len() * size_of::<Sketch>()) as u64;
-            self.meter.reserve(bytes)?;
-            row.reserved += bytes;
-            row.sketches.resize(row.windows.len(), Sketch::default());
-        }
-        if let Some(held) = row.sketches.get_mut(window) {
-            let before = sketch_bytes(held);
-            held.absorb(sketch);
-            let bytes = sketch_bytes(held) - before;
-            self.meter.reserve(bytes)?;
-            row.reserved += bytes;
-        }
+    fn sketch(&mut self, window: usize, sketch: SketchRef<'_>, whole: bool) -> Result<()> {
+        let Row { sketched, windows, reserved, .. } = &mut *self.row;
+        *reserved += sketched.add((window, whole), sketch, windows, self.meter)?;
         Ok(())
     }
 
@@ -471,10 +459,16 @@ impl SeriesFold<'_> {
     }
 
     /// Ends the series.
-    pub(crate) fn end(mut self) {
+    ///
+    /// # Errors
+    /// As [`expect`](Sink::expect).
+    pub(crate) fn end(mut self) -> Result<()> {
         self.close();
         self.end_span();
+        let Row { sketched, windows, reserved, .. } = &mut *self.row;
+        *reserved += sketched.close(windows, self.meter)?;
         let share = self.extent.share(self.windows);
         self.row.coverage.add(&Coverage { least: share, sum: share, series: 1 });
+        Ok(())
     }
 }

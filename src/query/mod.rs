@@ -34,6 +34,7 @@ mod rows;
 mod runs;
 mod samples;
 mod scan;
+mod sketched;
 mod stored;
 mod threshold;
 mod top;

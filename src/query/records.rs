@@ -1,7 +1,6 @@
 //! Records of a tier as queries fold them: what tiers are built of.
 
 use rayon::prelude::*;
-use std::borrow::Cow;
 
 use super::TierChoice;
 use super::evidence::Ledger;
@@ -10,7 +9,7 @@ use super::meter::Meter;
 use super::request::{CancelToken, Limits};
 use super::walk::{Sink, Walker};
 use super::windows::Windows;
-use crate::aggregate::{Accumulator, Needs, Partial, Sketch};
+use crate::aggregate::{Accumulator, Needs, Partial, Sketch, SketchRef};
 use crate::error::{Error, Result};
 use crate::model::SeriesId;
 use crate::segment::{RecordFields, Records, Sources};
@@ -103,8 +102,8 @@ impl<'a> Fold<'a> {
     /// Ends the window being folded: a record, if it held anything.
     fn close(&mut self) {
         let mut partial = std::mem::take(&mut self.current).partial;
-        let sketch = std::mem::take(&mut self.sketch);
         let Some(window) = self.windows.get(self.window).filter(|_| partial.count > 0) else {
+            self.sketch.clear();
             return;
         };
         if !self.fields.increase {
@@ -113,7 +112,8 @@ impl<'a> Fold<'a> {
         self.out.starts.push(window.start.0);
         self.out.partials.push(partial);
         if self.fields.sketches {
-            self.out.sketches.push(sketch);
+            self.out.sketches.push(&self.sketch);
+            self.sketch.clear();
         }
     }
 
@@ -141,12 +141,13 @@ impl Sink for Fold<'_> {
         &mut self,
         window: usize,
         partial: &Partial,
-        sketch: Option<Cow<'_, Sketch>>,
+        sketch: Option<SketchRef<'_>>,
+        _: bool,
     ) -> Result<()> {
         self.turn_to(window);
         self.current.append(&Accumulator::of_partial(*partial), self.needs);
         if let Some(sketch) = sketch {
-            self.sketch.absorb(sketch);
+            self.sketch.merge(sketch);
         }
         Ok(())
     }

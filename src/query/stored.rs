@@ -2,11 +2,11 @@
 
 use super::inputs::Input;
 use super::meter::Meter;
-use crate::aggregate::{Bin, Partial, Sketch};
+use crate::aggregate::{Bin, Partial, Sketch, SketchRef};
 use crate::error::{DecodeError, Error, Result};
 use crate::model::SeriesId;
 use crate::segment::{RecordSource, Records};
-use crate::time::TimeRange;
+use crate::time::{TimeRange, Timestamp};
 
 /// Reads the records of one stretch after another; its buffers are reused.
 pub(crate) struct RecordReader<'a> {
@@ -31,7 +31,7 @@ pub(crate) struct RecordReader<'a> {
 pub(crate) struct Stored<'r> {
     pub(crate) start: i64,
     pub(crate) partial: &'r Partial,
-    pub(crate) sketch: Option<&'r Sketch>,
+    pub(crate) sketch: Option<SketchRef<'r>>,
     /// The index of the input that it comes from.
     pub(crate) from: usize,
 }
@@ -94,22 +94,36 @@ impl<'a> RecordReader<'a> {
         Ok(())
     }
 
+    /// Up to where reading these inputs from the start of `range` on goes well in one piece.
+    ///
+    /// # Errors
+    /// Those of the sources.
+    pub(crate) fn pause(
+        inputs: &[Input<'_, dyn RecordSource>],
+        chosen: impl IntoIterator<Item = usize>,
+        (series, range): (SeriesId, TimeRange),
+    ) -> Result<Timestamp> {
+        let chosen = chosen.into_iter().filter_map(|index| inputs.get(index));
+        chosen.into_iter().try_fold(range.end, |end, input| {
+            input.source.pause(series, TimeRange::new(range.start, end))
+        })
+    }
+
     fn append_one(&mut self) {
         let before = self.read.len();
         // Where only some carry sketches, the others' are empty.
         if self.read.sketches.is_empty() != self.one.sketches.is_empty() {
-            self.read.sketches.resize(before, Sketch::default());
-            self.one.sketches.resize(self.one.len(), Sketch::default());
+            self.read.sketches.resize(before);
+            self.one.sketches.resize(self.one.len());
         }
         self.read.starts.append(&mut self.one.starts);
         self.read.partials.append(&mut self.one.partials);
-        self.read.sketches.append(&mut self.one.sketches);
+        self.read.sketches.append(&self.one.sketches);
     }
 
     fn account(&mut self) -> Result<()> {
-        let sketches: u64 = self.read.sketches.iter().map(sketch_bytes).sum();
         let each = size_of::<i64>() + size_of::<Partial>() + 2 * size_of::<usize>();
-        let bytes = sketches + (self.read.len() * each) as u64;
+        let bytes = (self.read.sketches.heap_bytes() + self.read.len() * each) as u64;
         if bytes > self.bytes {
             self.meter.reserve(bytes - self.bytes)?;
             self.bytes = bytes;
@@ -141,13 +155,6 @@ impl<'a> RecordReader<'a> {
             from: *self.from.get(index)?,
         })
     }
-
-    /// Takes the sketch of one of the records, for whom it is enough to see it once: it is most of the
-    /// record. An empty one is left.
-    pub(crate) fn take_sketch(&mut self, at: usize) -> Option<Sketch> {
-        let index = *self.order.get(at)?;
-        self.read.sketches.get_mut(index).map(std::mem::take)
-    }
 }
 
 impl Drop for RecordReader<'_> {
@@ -157,9 +164,8 @@ impl Drop for RecordReader<'_> {
 }
 
 /// What a sketch takes in memory, about.
-pub(crate) fn sketch_bytes(sketch: &Sketch) -> u64 {
-    let bins = sketch.positive().len() + sketch.negative().len();
-    (size_of::<Sketch>() + bins * size_of::<Bin>()) as u64
+pub(crate) fn sketch_bytes(sketch: SketchRef<'_>) -> u64 {
+    (size_of::<Sketch>() + sketch.bins() * size_of::<Bin>()) as u64
 }
 
 /// A source that breaks its contract would otherwise answer wrongly in silence.

@@ -4,7 +4,6 @@
 //! touches which the tier has not taken in, is *dirty*: it is folded from raw samples. Where those
 //! that the record was made of are gone, what came later is merged into the record instead.
 
-use std::borrow::Cow;
 use std::iter::Peekable;
 
 use super::bucket::{self, Bucket};
@@ -16,14 +15,14 @@ use super::scan::{Located, Reader, runs};
 use super::stored::{RecordReader, Stored};
 use super::threshold::Threshold;
 use super::windows::Windows;
-use crate::aggregate::{Needs, Partial, Sketch};
+use crate::aggregate::{Needs, Partial, SketchRef};
 use crate::error::Result;
 use crate::model::SeriesId;
 use crate::segment::Columns;
 use crate::time::{Tier, TimeRange, Timestamp};
 
-/// Most buckets whose records are read at once: two long chunks of records. With sketches some
-/// 16 MB.
+/// Most buckets whose records are read at once: two long chunks of records; of those with sketches what
+/// their sources give in one piece.
 const BUCKETS_MAX: i64 = 8192;
 /// How much time of a recorded distribution is read at once: at one record every 10 s, 2,160.
 const RECORDED_NANOS: i64 = 6 * Tier::HOUR.nanos();
@@ -45,7 +44,8 @@ pub(crate) trait Sink {
         false
     }
 
-    /// A record, or the statistics of a chunk; with the record's sketch if it has one.
+    /// A record, or the statistics of a chunk; with the record's sketch if it has one. `whole` says that
+    /// nothing else comes of the window.
     ///
     /// # Errors
     /// As [`expect`](Self::expect).
@@ -53,7 +53,8 @@ pub(crate) trait Sink {
         &mut self,
         window: usize,
         partial: &Partial,
-        sketch: Option<Cow<'_, Sketch>>,
+        sketch: Option<SketchRef<'_>>,
+        whole: bool,
     ) -> Result<()>;
 }
 
@@ -208,7 +209,7 @@ impl<'a> Walker<'a> {
                 && self.needs.in_partial()
                 && let Some((window, partial)) = self.reader.statistics(single, range)?
             {
-                sink.partial(window, &partial, None)?;
+                sink.partial(window, &partial, None, false)?;
             } else {
                 let run = self.reader.read(run, range)?;
                 let (numbers, timestamps, values) = run.numbered();
@@ -341,7 +342,11 @@ impl<'a> Walker<'a> {
         let length = stretch.tier.nanos().saturating_mul(BUCKETS_MAX);
         let mut start = stretch.range.start;
         while start < stretch.range.end {
-            let end = Timestamp(start.0.saturating_add(length)).min(stretch.range.end);
+            let mut end = Timestamp(start.0.saturating_add(length)).min(stretch.range.end);
+            if self.needs.values {
+                let (inputs, range) = (&self.inputs.tiers, TimeRange::new(start, end));
+                end = RecordReader::pause(inputs, stretch.inputs.iter().copied(), (series, range))?;
+            }
             let bound = |point: Timestamp| dirty.partition_point(|&start| start < point.0);
             let dirty = dirty.get(bound(start)..bound(end)).unwrap_or_default();
             let block = Stretch { range: TimeRange::new(start, end), ..stretch.clone() };
@@ -364,8 +369,7 @@ impl<'a> Walker<'a> {
         records.read(&inputs.tiers, chosen, (series, stretch.range), read)?;
         bucket.begin(series, &self.recorded_in);
         let mut dirty = dirty.iter().copied().peekable();
-        for at in 0..records.len() {
-            let Some(row) = records.row(at) else { continue };
+        for row in records.rows() {
             while let Some(early) = dirty.next_if(|&start| start < row.start) {
                 bucket.fold(stretch, early, None, reader, tally)?;
                 bucket.hand_over(windows, *needs, sink)?;
@@ -382,9 +386,11 @@ impl<'a> Walker<'a> {
             match (input.masked(series, first, last), is_dirty) {
                 (Masked::No, false) => {
                     let Some(window) = windows.index(Timestamp(row.start)) else { continue };
-                    let partial = *row.partial;
-                    let sketch = needs.values.then(|| records.take_sketch(at)).flatten();
-                    sink.partial(window, &partial, sketch.map(Cow::Owned))?;
+                    let end = row.start.saturating_add(stretch.tier.nanos());
+                    let range = TimeRange::new(Timestamp(row.start), Timestamp(end));
+                    let whole = windows.get(window) == Some(range);
+                    let sketch = row.sketch.filter(|_| needs.values);
+                    sink.partial(window, row.partial, sketch, whole)?;
                 }
                 (Masked::Wholly, false) => {}
                 (masked, _) => {
@@ -458,7 +464,7 @@ pub(super) fn hand_over(
     sink: &mut impl Sink,
 ) -> Result<()> {
     let Some(window) = windows.index(Timestamp(row.start)) else { return Ok(()) };
-    sink.partial(window, row.partial, row.sketch.filter(|_| needs.values).map(Cow::Borrowed))
+    sink.partial(window, row.partial, row.sketch.filter(|_| needs.values), false)
 }
 
 /// Hands over samples of one window, and between them the records that come before the last.

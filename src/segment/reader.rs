@@ -9,7 +9,7 @@ use super::builder::{EncodedTimestamps, EncodedValues};
 use super::directory::{Chunk, Directory, Place, TimestampColumn};
 use super::format::{HEADER_BYTES, split};
 use super::statistics;
-use crate::aggregate::{Partial, Sketch};
+use crate::aggregate::{Partial, Sketches};
 use crate::codec::values::ValueEncoding;
 use crate::codec::{partials, sketches, timestamps, values};
 use crate::error::DecodeError;
@@ -274,11 +274,12 @@ impl Segment {
         Ok(())
     }
 
-    /// Replaces `out` with the sketches of a chunk of this segment, `chunk.samples` of them.
+    /// Appends the sketches of a chunk of this segment, `chunk.samples` of them, to `out`.
     ///
     /// # Errors
-    /// [`DecodeError`] where the column is damaged, or none of sketches.
-    pub fn read_sketches(&self, chunk: &Chunk, out: &mut Vec<Sketch>) -> Result<(), DecodeError> {
+    /// [`DecodeError`] where the column is damaged, or none of sketches; some of them may have been
+    /// appended then.
+    pub fn read_sketches(&self, chunk: &Chunk, out: &mut Sketches) -> Result<(), DecodeError> {
         if chunk.encoding != ValueEncoding::Sketches {
             return Err(other_encoding(chunk, "sketches"));
         }
@@ -335,7 +336,7 @@ impl Segment {
                     continue;
                 }
                 ValueEncoding::Sketches => {
-                    self.read_sketches(chunk, &mut Vec::new())?;
+                    self.read_sketches(chunk, &mut Sketches::default())?;
                     continue;
                 }
                 _ => self.read_values(chunk, &mut values)?,

@@ -14,7 +14,7 @@ use std::ops::Range;
 use super::builder::{EncodedTimestamps, EncodedValues};
 use super::encoded::{EncodedGroup, ReadEncoded, lay_segments};
 use super::writer::{EncodedSegment, SegmentLimits};
-use crate::aggregate::{Partial, Sketch};
+use crate::aggregate::{Partial, Sketches};
 use crate::codec::values::ValueEncoding;
 use crate::codec::{COLUMN_VALUES_MAX, partials, sketches};
 use crate::error::{Error, Result};
@@ -30,7 +30,7 @@ pub struct Records {
     /// `last` of a distribution have the value NaN, and its increase is its count.
     pub partials: Vec<Partial>,
     /// As many, or none where the records carry no sketches.
-    pub sketches: Vec<Sketch>,
+    pub sketches: Sketches,
 }
 
 impl Records {
@@ -310,7 +310,7 @@ fn encode_chunk(
     let SeriesRecords { records, increase, .. } = *series;
     let (mut bytes, samples) = (Vec::new(), rows.len());
     if field == Field::Sketches {
-        sketches::encode(records.sketches.get(rows).unwrap_or_default(), &mut bytes);
+        sketches::encode(records.sketches.range(rows), &mut bytes);
         return EncodedValues::without_statistics(ValueEncoding::Sketches, samples, 0.0, bytes);
     }
     let partials = records.partials.get(rows.clone()).unwrap_or_default();

@@ -149,6 +149,15 @@ pub trait RecordSource: Send + Sync {
     /// I/O or corruption.
     fn fields(&self, series: SeriesId) -> Result<Option<RecordFields>>;
 
+    /// Up to where reading the series from the start of `range` on goes well in one piece, at most to its
+    /// end: records with sketches take much memory, and who pauses elsewhere decodes some of them twice.
+    ///
+    /// # Errors
+    /// I/O or corruption.
+    fn pause(&self, _series: SeriesId, range: TimeRange) -> Result<Timestamp> {
+        Ok(range.end)
+    }
+
     /// Replaces `out` with the series' records whose start lies in `range`, ascending. A record of
     /// count 0 says that the bucket became empty: it hides those of lower rank.
     ///

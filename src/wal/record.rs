@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use roaring::RoaringBitmap;
 
 use super::rows;
-use crate::aggregate::{Distribution, Sketch};
+use crate::aggregate::{Distribution, SketchRef, Sketches};
 use crate::codec::bytes::{Reader, write_signed, write_varint};
 use crate::codec::{schemas, sketches};
 use crate::error::DecodeError;
@@ -220,7 +220,7 @@ impl Record<'_> {
                 out.extend_from_slice(&timestamp.to_le_bytes());
                 write_values(out, &[distribution.sum(), distribution.min(), distribution.max()]);
                 let mut sketch = Vec::new();
-                sketches::encode(std::slice::from_ref(distribution.sketch()), &mut sketch);
+                sketches::encode(std::iter::once(distribution.sketch().view()), &mut sketch);
                 write_varint(out, sketch.len() as u64);
                 out.extend_from_slice(&sketch);
             }
@@ -294,7 +294,7 @@ pub(crate) struct Decoder {
     members: Vec<SeriesId>,
     timestamps: Vec<i64>,
     values: Vec<f64>,
-    sketches: Vec<Sketch>,
+    sketches: Sketches,
 }
 
 impl Decoder {
@@ -413,8 +413,10 @@ impl Decoder {
     fn distribution(&mut self, reader: &mut Reader<'_>) -> Result<Distribution, DecodeError> {
         self.values(reader, 3)?;
         let bytes = count(reader, 1)?;
+        self.sketches.clear();
         sketches::decode(reader.bytes(bytes)?, 1, &mut self.sketches)?;
-        let found = match (self.values.as_slice(), self.sketches.pop()) {
+        let sketch = self.sketches.get(0).map(SketchRef::to_sketch);
+        let found = match (self.values.as_slice(), sketch) {
             (&[sum, min, max], Some(sketch)) => Distribution::from_parts(sketch, sum, min, max),
             _ => None,
         };

@@ -30,8 +30,10 @@ fn segment() -> Vec<u8> {
         folded(0, &|row| (noise(row) as f64).sqrt()),
         folded(0, &|row| noise(row) as f64),
     ];
-    all[4].sketches =
-        (0..20).map(|at| Sketch::of(&[noise(at) as f64, noise(at + 1) as f64, -1.0])).collect();
+    for at in 0..20 {
+        let values = [noise(at) as f64, noise(at + 1) as f64, -1.0];
+        all[4].sketches.push(&Sketch::of(&values));
+    }
     all[3].partials[4] = Partial::EMPTY;
     let batch: Vec<SeriesRecords<'_>> = (0..)
         .zip(&all)

@@ -164,7 +164,22 @@ fn run(fs: &SimFs) -> (usize, Option<Engine>, Option<icecore::Error>) {
 }
 
 #[test]
-fn every_failing_call_leaves_the_answers_of_before_or_after() {
+fn a_power_cut_at_any_call_leaves_the_answers_of_before_or_after() {
+    every_call_leaves_the_answers_of_before_or_after(Fault::Cut);
+}
+
+#[test]
+fn a_failed_call_leaves_the_answers_of_before_or_after() {
+    every_call_leaves_the_answers_of_before_or_after(Fault::Error(ErrorKind::Other));
+}
+
+#[test]
+fn a_short_write_leaves_the_answers_of_before_or_after() {
+    every_call_leaves_the_answers_of_before_or_after(Fault::ShortWrite);
+}
+
+/// Whichever call meets the fault.
+fn every_call_leaves_the_answers_of_before_or_after(fault: Fault) {
     let prepared = prepared();
     let mut history = Vec::new();
     {
@@ -181,45 +196,37 @@ fn every_failing_call_leaves_the_answers_of_before_or_after() {
         assert!(raw(&history[7]) < raw(&history[6]), "retention takes raw samples");
         engine.close().unwrap();
     }
-    for fault in [Fault::Cut, Fault::Error(ErrorKind::Other), Fault::ShortWrite] {
-        let mut met = 0;
-        for nth in 1.. {
-            let fs = prepared.restart();
-            fs.arm(nth, fault);
-            let (done, engine, failure) = run(&fs);
-            if !fs.fired() {
-                assert!(failure.is_none(), "{failure:?}");
-                break;
-            }
-            met += 1;
-            let under_way = OPERATIONS.get(done).map_or("closing", |(name, _)| name);
-            let what = format!("{fault:?} at call {nth}, {under_way}");
-            let possible = &history[done..(done + 2).min(history.len())];
-            if fault != Fault::Cut
-                && let Some(engine) = &engine
-            {
-                if failure.is_some() {
-                    assert!(
-                        engine.read_only_cause().is_some(),
-                        "{what}: {failure:?} did not latch"
-                    );
-                }
-                assert!(
-                    possible.contains(&answers(engine)),
-                    "{what}: answers of the running engine"
-                );
-            }
-            drop(engine);
-            let mut images = vec![fs.reboot(nth % 5)];
-            if fault != Fault::Cut {
-                images.push(fs.restart());
-            }
-            for image in images {
-                check(&image, possible, &what);
-            }
+    let mut met = 0;
+    for nth in 1.. {
+        let fs = prepared.restart();
+        fs.arm(nth, fault);
+        let (done, engine, failure) = run(&fs);
+        if !fs.fired() {
+            assert!(failure.is_none(), "{failure:?}");
+            break;
         }
-        assert!(met > 100, "only {met} calls: the operations do not do what they should");
+        met += 1;
+        let under_way = OPERATIONS.get(done).map_or("closing", |(name, _)| name);
+        let what = format!("{fault:?} at call {nth}, {under_way}");
+        let possible = &history[done..(done + 2).min(history.len())];
+        if fault != Fault::Cut
+            && let Some(engine) = &engine
+        {
+            if failure.is_some() {
+                assert!(engine.read_only_cause().is_some(), "{what}: {failure:?} did not latch");
+            }
+            assert!(possible.contains(&answers(engine)), "{what}: answers of the running engine");
+        }
+        drop(engine);
+        let mut images = vec![fs.reboot(nth % 5)];
+        if fault != Fault::Cut {
+            images.push(fs.restart());
+        }
+        for image in images {
+            check(&image, possible, &what);
+        }
     }
+    assert!(met > 100, "only {met} calls: the operations do not do what they should");
 }
 
 /// Reopened, it answers as one of these, and after all maintenance too.

@@ -35,12 +35,10 @@ fn folded(offset: i64, value: &dyn Fn(i64) -> f64) -> Records {
 fn series() -> Vec<(Records, bool)> {
     let noise = |row: i64| (row as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
     let mut latencies = folded(3_000_000_000, &|row| noise(row) as f64 / 1000.0);
-    latencies.sketches = (0..40)
-        .map(|minute| {
-            let values: Vec<f64> = (0..6).map(|i| noise(minute * 6 + i) as f64 / 1000.0).collect();
-            Sketch::of(&[&values[..], &[0.0, -1.5]].concat())
-        })
-        .collect();
+    for minute in 0..40 {
+        let values: Vec<f64> = (0..6).map(|i| noise(minute * 6 + i) as f64 / 1000.0).collect();
+        latencies.sketches.push(&Sketch::of(&[&values[..], &[0.0, -1.5]].concat()));
+    }
     let odd = |row: i64| match row {
         7 => f64::from_bits(0x7ff8_0000_0000_beef),
         20 => f64::NEG_INFINITY,
@@ -104,7 +102,7 @@ fn check(bytes: Vec<u8>) {
     let segment = Segment::open(bytes).unwrap();
     segment.verify().unwrap();
     for (position, (records, increase)) in [0, 1, 2, 5, 700].into_iter().zip(series()) {
-        let (mut starts, mut partials, mut sketches) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut starts, mut partials) = (Vec::new(), Vec::new());
         let mut found = Records::default();
         for chunk in segment.chunks_of(Field::Partials.column(position).unwrap()) {
             segment.read_partials(chunk, &mut starts, &mut partials).unwrap();
@@ -112,8 +110,7 @@ fn check(bytes: Vec<u8>) {
             found.partials.extend(&partials);
         }
         for chunk in segment.chunks_of(Field::Sketches.column(position).unwrap()) {
-            segment.read_sketches(chunk, &mut sketches).unwrap();
-            found.sketches.append(&mut sketches);
+            segment.read_sketches(chunk, &mut found.sketches).unwrap();
         }
         assert_eq!(found.starts, records.starts, "series {position}");
         assert_eq!(found.sketches, records.sketches, "series {position}");
@@ -160,10 +157,10 @@ fn partial_bytes() {
 #[test]
 fn sketch_bytes() {
     let mut out = Vec::new();
-    sketches::encode(&[Sketch::of(&[0.0, 1.0, 1.0])], &mut out);
+    sketches::encode(std::iter::once(Sketch::of(&[0.0, 1.0, 1.0]).view()), &mut out);
     // One zero, one positive bin (each: packed, raw, base zigzag, width 0, no patch), no negative
-    // one; the bin's index 0, less 1; its count 2, less 1.
+    // one; the first positive bin's index 0, no negative one's; a step of 0; its count 2, less 1.
     let number = |zigzag| [0, 0, zigzag, 0, 0];
-    let expected = [&number(2)[..], &number(2), &[3], &number(1), &number(2)].concat();
+    let expected = [&number(2)[..], &number(2), &[3], &[3], &[3], &[3], &number(2)].concat();
     assert_eq!(out, expected);
 }

@@ -69,7 +69,7 @@ impl RecordSource for MemoryRecords {
                 out.starts.push(*start);
                 out.partials.push(*partial);
                 if self.fields.sketches {
-                    out.sketches.push(sketch.clone());
+                    out.sketches.push(sketch);
                 }
             }
         }

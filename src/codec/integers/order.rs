@@ -159,6 +159,10 @@ impl Fields {
             self.integrate(start, column, |residual| unzigzag(residual) as u64);
         } else {
             let offset = self.offset as u64;
+            if self.order == Order::Raw && offset.wrapping_add(start as u64) == 0 {
+                // Residuals above 0 are the values.
+                return;
+            }
             self.integrate(start, column, |residual| offset.wrapping_add(residual));
         }
     }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use roaring::RoaringBitmap;
 
 use super::*;
-use crate::aggregate::Sketch;
+use crate::aggregate::{Sketch, SketchRef};
 use crate::catalog::{PartEntry, Tombstone};
 use crate::compaction::plan::{Situation, next_task};
 use crate::fs::{Fs, RealFs};
@@ -253,7 +253,7 @@ impl Store {
                 assert_eq!(fields, self::fields(series));
             }
             for (index, start) in records.starts.iter().enumerate() {
-                let sketch = records.sketches.get(index).cloned();
+                let sketch = records.sketches.get(index).map(SketchRef::to_sketch);
                 found.insert(*start, (records.partials[index], sketch));
             }
         }
@@ -423,7 +423,7 @@ fn distributions_are_built_of_what_was_recorded() {
         let (first, last) = (at(f64::NAN), at(f64::NAN));
         recorded.starts.push(start.0);
         recorded.partials.push(Partial { first, last, increase: end as f64, resets: 0, ..folded });
-        recorded.sketches.push(Sketch::of(&values));
+        recorded.sketches.push(&Sketch::of(&values));
     }
     store.rank = 1;
     store.frontier = 295;
@@ -455,7 +455,7 @@ fn distributions_are_built_of_what_was_recorded() {
             assert_eq!((partial.first.timestamp.0, partial.resets), (start, 0));
             assert!(partial.first.value.is_nan() && partial.last.value.is_nan());
             assert_eq!(partial.last.timestamp.0, start + nanos - 5);
-            let rows = recorded.starts.iter().zip(&recorded.sketches);
+            let rows = recorded.starts.iter().zip(recorded.sketches.iter());
             let mut all = Sketch::default();
             rows.filter(|(t, _)| (start..start + nanos).contains(t))
                 .for_each(|(_, s)| all.merge(s));

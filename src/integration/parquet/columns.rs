@@ -13,7 +13,7 @@ use parquet::schema::parser::parse_message_type;
 use parquet::schema::types::{ColumnPath, TypePtr};
 
 use super::digest::{ColumnDigest, Feed};
-use crate::aggregate::{Bin, Sketch};
+use crate::aggregate::{Bin, SketchRef};
 use crate::model::Series;
 use crate::segment::{RecordFields, Records};
 
@@ -223,8 +223,8 @@ impl RecordColumns {
             let sketch = sketches.next();
             self.has_sketch.push(i16::from(sketch.is_some()));
             self.sketch_zero.extend(sketch.map(|sketch| sketch.zero().cast_signed()));
-            self.positive.push(sketch.map(Sketch::positive).unwrap_or_default());
-            self.negative.push(sketch.map(Sketch::negative).unwrap_or_default());
+            self.positive.push(sketch.map(SketchRef::positive).unwrap_or_default());
+            self.negative.push(sketch.map(SketchRef::negative).unwrap_or_default());
         }
     }
 

@@ -6,7 +6,7 @@ use parquet::file::serialized_reader::SerializedFileReader;
 use parquet::record::RowAccessor;
 
 use super::*;
-use crate::aggregate::{Partial, Sketch};
+use crate::aggregate::{Partial, Sketch, Sketches};
 use crate::engine::Engine;
 use crate::fs::{Fs, RealFs};
 use crate::model::{Metadata, Selector, Series};
@@ -92,11 +92,11 @@ fn records_keep_every_field_and_bin() {
     let records = Records {
         starts: vec![60, 120],
         partials: vec![partial, Partial::EMPTY],
-        sketches: vec![Sketch::of(&values), Sketch::default()],
+        sketches: Sketches::from(&[Sketch::of(&values), Sketch::default()][..]),
     };
     let fields = RecordFields { increase: true, sketches: true };
     table.push_records(&series("a"), &records, fields).unwrap();
-    let bare = Records { sketches: Vec::new(), ..records.clone() };
+    let bare = Records { sketches: Sketches::default(), ..records.clone() };
     table.push_records(&series("b"), &bare, RecordFields::default()).unwrap();
     assert_eq!(table.finish().unwrap().rows, 4);
     let rows: Vec<_> = reader(&path).get_row_iter(None).unwrap().collect::<Result<_, _>>().unwrap();

@@ -1,0 +1,143 @@
+//! What a group's row keeps of sketches: one a window, or, where they are of one series, answers.
+
+use super::Function;
+use super::meter::Meter;
+use super::stored::sketch_bytes;
+use crate::aggregate::{Accumulator, Sketch, SketchRef};
+use crate::error::Result;
+
+/// What is known of values that are gone, window by window.
+///
+/// Where the group is one series, which comes in order of time, a window's quantiles are found when the
+/// next one begins: a sketch takes some kilobytes, and an answer eight bytes. Else the sketches are kept
+/// until those of all series are in them.
+#[derive(Default)]
+pub(super) struct Sketched {
+    /// One a window; empty where nothing is kept.
+    kept: Vec<Sketch>,
+    /// The quantiles to find at once; empty where the sketches are kept.
+    quantiles: Vec<f64>,
+    /// As many for each window, NaN where one is not found; empty before the first is.
+    found: Vec<f64>,
+    /// Of the one series, what came of the window that is still open.
+    open: Sketch,
+    window: usize,
+}
+
+impl Sketched {
+    /// Those of one series alone, of which the functions are asked.
+    pub(super) fn of_one(functions: &[Function]) -> Self {
+        let quantiles = functions.iter().filter_map(|function| match function {
+            Function::Quantile(q) => Some(*q),
+            _ => None,
+        });
+        Self { quantiles: quantiles.collect(), ..Self::default() }
+    }
+
+    /// Whether there were none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.kept.is_empty() && self.found.is_empty()
+    }
+
+    /// Adds one to a window of `windows`, which hold what has come of those before it; `whole` says that
+    /// nothing but this comes of the window. The bytes of the meter's memory that it takes.
+    ///
+    /// # Errors
+    /// [`Limit`](crate::Error::Limit).
+    pub(super) fn add(
+        &mut self,
+        (window, whole): (usize, bool),
+        sketch: SketchRef<'_>,
+        windows: &[Accumulator],
+        meter: &Meter<'_>,
+    ) -> Result<u64> {
+        if self.quantiles.is_empty() {
+            return self.keep(window, sketch, windows.len(), meter);
+        }
+        let mut reserved = if window == self.window { 0 } else { self.close(windows, meter)? };
+        self.window = window;
+        if whole {
+            reserved += self.find(sketch, windows.len(), meter)?;
+        } else {
+            self.open.merge(sketch);
+        }
+        Ok(reserved)
+    }
+
+    /// Finds the quantiles of the window that has ended; where it has values beside those of its sketch,
+    /// that is kept. As [`add`](Self::add).
+    pub(super) fn close(&mut self, windows: &[Accumulator], meter: &Meter<'_>) -> Result<u64> {
+        if self.open.is_empty() {
+            return Ok(0);
+        }
+        let mut open = std::mem::take(&mut self.open);
+        let all = windows.get(self.window).map(|window| window.partial.count);
+        let reserved = if all == Some(open.count()) {
+            self.find(open.view(), windows.len(), meter)?
+        } else {
+            self.keep(self.window, open.view(), windows.len(), meter)?
+        };
+        open.clear();
+        self.open = open;
+        Ok(reserved)
+    }
+
+    fn find(&mut self, sketch: SketchRef<'_>, windows: usize, meter: &Meter<'_>) -> Result<u64> {
+        let (each, mut reserved) = (self.quantiles.len(), 0);
+        if self.found.is_empty() {
+            reserved = (windows * each * size_of::<f64>()) as u64;
+            meter.reserve(reserved)?;
+            self.found.resize(windows * each, f64::NAN);
+        }
+        let places = self.found.iter_mut().skip(self.window * each);
+        for (place, q) in places.zip(&self.quantiles) {
+            *place = sketch.quantile(*q);
+        }
+        Ok(reserved)
+    }
+
+    fn keep(
+        &mut self,
+        window: usize,
+        sketch: SketchRef<'_>,
+        windows: usize,
+        meter: &Meter<'_>,
+    ) -> Result<u64> {
+        let mut reserved = 0;
+        if self.kept.is_empty() {
+            reserved = (windows * size_of::<Sketch>()) as u64;
+            meter.reserve(reserved)?;
+            self.kept.resize(windows, Sketch::default());
+        }
+        if let Some(kept) = self.kept.get_mut(window) {
+            let before = sketch_bytes(kept.view());
+            kept.merge(sketch);
+            let more = sketch_bytes(kept.view()) - before;
+            meter.reserve(more)?;
+            reserved += more;
+        }
+        Ok(reserved)
+    }
+
+    /// Adds those of the group's next series.
+    pub(super) fn pool(&mut self, next: Self) {
+        if self.kept.is_empty() {
+            self.kept = next.kept;
+        } else {
+            for (kept, other) in self.kept.iter_mut().zip(&next.kept) {
+                kept.merge(other);
+            }
+        }
+    }
+
+    /// What is kept of a window, if anything is.
+    pub(super) fn kept(&self, window: usize) -> Option<&Sketch> {
+        self.kept.get(window).filter(|sketch| !sketch.is_empty())
+    }
+
+    /// A window's quantile, if it is found already.
+    pub(super) fn found(&self, window: usize, q: f64) -> Option<f64> {
+        let at = self.quantiles.iter().position(|one| *one == q)?;
+        self.found.get(window * self.quantiles.len() + at).copied().filter(|found| !found.is_nan())
+    }
+}
