@@ -23,7 +23,7 @@ use std::path::Path;
 
 use criterion::{Criterion, Throughput};
 use icecore::Timestamp;
-use icecore::aggregate::{Partial, Sketch};
+use icecore::aggregate::{Partial, Sketch, Sketches};
 use icecore::codec::sketches;
 use icecore::segment::{
     EncodedSegment, Group, Records, Segment, SegmentLimits, SeriesRecords, encode_records,
@@ -378,7 +378,7 @@ fn print_sketches() {
         let (values, list) = latencies(deviation, 256);
         let size = |list: &[Sketch]| {
             let mut bytes = Vec::new();
-            sketches::encode(list, &mut bytes);
+            sketches::encode(list.iter().map(Sketch::view), &mut bytes);
             bytes.len() as f64 / list.len() as f64
         };
         let alone = list.iter().map(|one| size(std::slice::from_ref(one))).fold(0.0, f64::max);
@@ -449,18 +449,21 @@ fn watch(criterion: &mut Criterion, captured: &[Column], walk: &[Column]) {
     }
     let (_, list) = latencies(1.0, 256);
     let mut bytes = Vec::new();
-    sketches::encode(&list, &mut bytes);
+    sketches::encode(list.iter().map(Sketch::view), &mut bytes);
     group.throughput(Throughput::Elements(list.len() as u64));
     group.bench_function("encode/sketches", |b| {
         b.iter(|| {
             let mut bytes = Vec::new();
-            sketches::encode(&list, &mut bytes);
+            sketches::encode(list.iter().map(Sketch::view), &mut bytes);
             bytes
         });
     });
-    let mut out = Vec::new();
+    let mut out = Sketches::default();
     group.bench_function("decode/sketches", |b| {
-        b.iter(|| sketches::decode(&bytes, list.len(), &mut out).unwrap());
+        b.iter(|| {
+            out.clear();
+            sketches::decode(&bytes, list.len(), &mut out).unwrap();
+        });
     });
     group.finish();
 }

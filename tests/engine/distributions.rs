@@ -46,8 +46,8 @@ fn read_part(fs: &SimFs, id: u64, all: &mut Stored) {
         part.read_records(id, TimeRange::ALL, &mut records).unwrap();
         let name = index.series(id).unwrap().to_string();
         let Records { starts, partials, sketches } = &records;
-        for ((&at, partial), sketch) in starts.iter().zip(partials).zip(sketches) {
-            all.insert((name.clone(), at), (*partial, sketch.clone()));
+        for ((&at, partial), sketch) in starts.iter().zip(partials).zip(sketches.iter()) {
+            all.insert((name.clone(), at), (*partial, sketch.to_sketch()));
         }
     }
 }

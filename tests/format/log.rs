@@ -41,24 +41,26 @@ const VERSION_1: &[u8] = &[
     1, 0, 0, 0, 0, 0, 0xf8, 0xff,           // a NaN with a payload
     // Second frame, after a sync.
     0xa7, b'L', b'F', b'R',
-    78, 0, 0, 0,
+    84, 0, 0, 0,
     2, 0, 0, 0,
     3, 0, 0, 0, 0, 0, 0, 0,
     153, 0, 0, 0, 0, 0, 0, 0,
-    0xbb, 0xf5, 0x60, 0xe0,
-    0x92, 0xeb, 0x47, 0x65,
+    0x19, 0x96, 0x91, 0x8d,
+    0x7e, 0x41, 0x8b, 0xe3,
     5, 5, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0,
     6, 7,                                   // distribution of series 7
     0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, // at -2
     0, 0, 0, 0, 0, 0, 0x14, 0x40,           // sum 5.0
     0x95, 0xd6, 0x26, 0xe8, 0x0b, 0x2e, 0x11, 0xbe, // min -1e-9
     0, 0, 0, 0, 0, 0, 0, 0x40,              // max 2.0
-    31,                                     // bytes of the sketch's column
+    37,                                     // bytes of the sketch's column
     0, 0, 2, 0, 0,                          // one zero
     0, 0, 4, 0, 0,                          // two positive bins
     0, 0, 2, 0, 0,                          // one negative bin
-    0, 8, 0x99, 0x10, 7, 8, 0, 0x97, 0x96,  // steps: to 21, 35; to -1036
-    0, 0, 0, 0, 1, 0, 1,                    // counts less 1: 1, 0, 0
+    0, 1, 42, 0,                            // first positive index: 21
+    0, 1, 0x97, 0x10, 0,                    // first negative index: -1036
+    0, 8, 0, 13, 1, 0, 2,                   // steps: 0, 13 to 35; 0
+    0, 0, 0, 1, 0, 1,                       // counts less 1: 1, 0, 0
 ];
 
 fn write(fs: &SimFs) -> Vec<u8> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use icecore::aggregate::Partial;
+use icecore::aggregate::{Partial, Sketches};
 use icecore::codec::bytes::{Reader, read_frame};
 use icecore::fs::{Fs, RealFs};
 use icecore::model::Series;
@@ -35,7 +35,7 @@ fn meta_bytes() {
             Partial::of(&[1, 2], &[1.0, 2.0]),
             Partial::of(&[MINUTE + 1, MINUTE + 7], &[3.0, 4.0]),
         ],
-        sketches: Vec::new(),
+        sketches: Sketches::default(),
     };
     let mut builder = Builder::new(&fs, parts.path(), &spec, &names, &[]).unwrap();
     builder
