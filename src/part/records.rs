@@ -410,6 +410,36 @@ mod tests {
     }
 
     #[test]
+    fn reading_in_pieces_is_reading_at_once() {
+        let parts = tempfile::tempdir().unwrap();
+        let records = folded((0..700).filter(|minute| minute % 9 != 4), 30, 7, 5);
+        let batch = [SeriesRecords { position: 0, increase: true, records: &records }];
+        write(parts.path(), &spec(Tier::MINUTE, 32), 1, &[batch.to_vec()]).unwrap();
+        let part = open(parts.path());
+        let series = part.series_ids()[0];
+        for (from, to) in [(-50, 1000), (3, 690), (100, 100), (0, 20)] {
+            let range = TimeRange::new(Timestamp(from * MINUTE), Timestamp(to * MINUTE));
+            let (mut joined, mut piece, mut lengths) =
+                (Records::default(), Records::default(), Vec::new());
+            let mut start = range.start;
+            while start < range.end {
+                let end = part.pause(series, TimeRange::new(start, range.end)).unwrap();
+                assert!(start < end && end <= range.end);
+                part.read_records(series, TimeRange::new(start, end), &mut piece).unwrap();
+                lengths.push(piece.len());
+                joined.starts.append(&mut piece.starts);
+                joined.partials.append(&mut piece.partials);
+                joined.sketches.append(&piece.sketches);
+                start = end;
+            }
+            assert_same(&joined, &within(&records, range), true);
+            // Whole chunks but where the range begins.
+            assert!(lengths.iter().skip(1).all(|&length| length <= 256), "{lengths:?}");
+            assert!(to < 500 || lengths.len() == 3, "{lengths:?}");
+        }
+    }
+
+    #[test]
     fn a_series_may_come_in_several_batches() {
         let parts = tempfile::tempdir().unwrap();
         let pieces: Vec<Records> =

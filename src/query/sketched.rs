@@ -141,3 +141,68 @@ impl Sketched {
         self.found.get(window * self.quantiles.len() + at).copied().filter(|found| !found.is_nan())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::request::{CancelToken, Limits};
+    use super::*;
+    use crate::aggregate::Partial;
+
+    fn window(values: &[f64]) -> Accumulator {
+        let times: Vec<i64> = (0..).take(values.len()).collect();
+        Accumulator::of_partial(Partial::of(&times, values))
+    }
+
+    fn meter() -> Meter<'static> {
+        Meter::new(Limits::default(), None, &CancelToken::default(), None, 0).unwrap()
+    }
+
+    #[test]
+    fn of_one_series_what_is_all_of_a_window_is_found_and_the_rest_kept() {
+        let functions = [Function::Quantile(0.5), Function::Avg, Function::Quantile(0.9)];
+        let (first, second) = (Sketch::of(&[1.0, 2.0, 3.0]), Sketch::of(&[40.0, 50.0]));
+        // The last one holds a value that its sketch does not know of.
+        let all = [
+            window(&[1.0, 2.0, 3.0]),
+            window(&[]),
+            window(&[1.0, 2.0, 3.0, 40.0, 50.0]),
+            window(&[40.0, 50.0, 7.0]),
+        ];
+        let (mut sketched, meter) = (Sketched::of_one(&functions), meter());
+        let mut reserved = 0;
+        for (at, whole, sketch) in
+            [(0, true, &first), (2, false, &first), (2, false, &second), (3, false, &second)]
+        {
+            reserved += sketched.add((at, whole), sketch.view(), &all, &meter).unwrap();
+        }
+        reserved += sketched.close(&all, &meter).unwrap();
+        meter.release(reserved);
+
+        let mut both = first.clone();
+        both.merge(&second);
+        for q in [0.5, 0.9] {
+            assert_eq!(sketched.found(0, q), Some(first.quantile(q)));
+            assert_eq!(sketched.found(2, q), Some(both.quantile(q)));
+            assert_eq!((sketched.found(1, q), sketched.found(3, q)), (None, None));
+        }
+        assert_eq!(sketched.found(0, 0.7), None);
+        assert_eq!(sketched.kept(3), Some(&second));
+        assert!((0..3).all(|at| sketched.kept(at).is_none()));
+        assert!(!sketched.is_empty());
+    }
+
+    #[test]
+    fn of_several_series_all_is_kept() {
+        let (one, other) = (Sketch::of(&[1.0]), Sketch::of(&[2.0]));
+        let (all, meter) = ([window(&[1.0, 2.0])], meter());
+        let mut pooled = Sketched::default();
+        for sketch in [&one, &other] {
+            let mut series = Sketched::default();
+            let reserved = series.add((0, true), sketch.view(), &all, &meter).unwrap();
+            meter.release(reserved);
+            pooled.pool(series);
+        }
+        assert_eq!(pooled.kept(0), Some(&Sketch::of(&[1.0, 2.0])));
+        assert_eq!(pooled.found(0, 0.5), None);
+    }
+}
