@@ -27,7 +27,7 @@ pub(crate) struct Row {
     sketched: Sketched,
     coverage: Coverage,
     needs: Needs,
-    /// Bytes of the meter's memory that kept values and sketches hold.
+    /// Bytes of the meter's memory that kept values hold.
     reserved: u64,
 }
 
@@ -72,7 +72,7 @@ impl Row {
 
     /// Bytes reserved for kept values and sketches, for whoever drops the row to give back.
     pub(crate) fn reserved(&self) -> u64 {
-        self.reserved
+        self.reserved + self.sketched.reserved()
     }
 
     /// Whether some of its quantiles come from sketches.
@@ -438,9 +438,8 @@ impl SeriesFold<'_> {
     }
 
     fn sketch(&mut self, window: usize, sketch: SketchRef<'_>, whole: bool) -> Result<()> {
-        let Row { sketched, windows, reserved, .. } = &mut *self.row;
-        *reserved += sketched.add((window, whole), sketch, windows, self.meter)?;
-        Ok(())
+        let Row { sketched, windows, .. } = &mut *self.row;
+        sketched.add((window, whole), sketch, windows, self.meter)
     }
 
     /// Pools the window that has ended into the row.
@@ -465,8 +464,8 @@ impl SeriesFold<'_> {
     pub(crate) fn end(mut self) -> Result<()> {
         self.close();
         self.end_span();
-        let Row { sketched, windows, reserved, .. } = &mut *self.row;
-        *reserved += sketched.close(windows, self.meter)?;
+        let Row { sketched, windows, .. } = &mut *self.row;
+        sketched.close(windows, self.meter)?;
         let share = self.extent.share(self.windows);
         self.row.coverage.add(&Coverage { least: share, sum: share, series: 1 });
         Ok(())

@@ -2,8 +2,7 @@
 
 use super::Function;
 use super::meter::Meter;
-use super::stored::sketch_bytes;
-use crate::aggregate::{Accumulator, Sketch, SketchRef};
+use crate::aggregate::{Accumulator, Bin, Sketch, SketchRef};
 use crate::error::Result;
 
 /// What is known of values that are gone, window by window.
@@ -22,6 +21,8 @@ pub(super) struct Sketched {
     /// Of the one series, what came of the window that is still open.
     open: Sketch,
     window: usize,
+    /// Bytes of the meter's memory that it holds.
+    reserved: u64,
 }
 
 impl Sketched {
@@ -39,8 +40,19 @@ impl Sketched {
         self.kept.is_empty() && self.found.is_empty()
     }
 
+    /// Bytes of the meter's memory that it holds, for whoever drops it to give back.
+    pub(super) fn reserved(&self) -> u64 {
+        self.reserved
+    }
+
+    fn reserve(&mut self, bytes: usize, meter: &Meter<'_>) -> Result<()> {
+        meter.reserve(bytes as u64)?;
+        self.reserved += bytes as u64;
+        Ok(())
+    }
+
     /// Adds one to a window of `windows`, which hold what has come of those before it; `whole` says that
-    /// nothing but this comes of the window. The bytes of the meter's memory that it takes.
+    /// nothing but this comes of the window.
     ///
     /// # Errors
     /// [`Limit`](crate::Error::Limit).
@@ -50,50 +62,50 @@ impl Sketched {
         sketch: SketchRef<'_>,
         windows: &[Accumulator],
         meter: &Meter<'_>,
-    ) -> Result<u64> {
+    ) -> Result<()> {
         if self.quantiles.is_empty() {
             return self.keep(window, sketch, windows.len(), meter);
         }
-        let mut reserved = if window == self.window { 0 } else { self.close(windows, meter)? };
-        self.window = window;
-        if whole {
-            reserved += self.find(sketch, windows.len(), meter)?;
-        } else {
-            self.open.merge(sketch);
+        if window != self.window {
+            self.close(windows, meter)?;
+            self.window = window;
         }
-        Ok(reserved)
+        if whole {
+            return self.find(sketch, windows.len(), meter);
+        }
+        self.open.merge(sketch);
+        Ok(())
     }
 
     /// Finds the quantiles of the window that has ended; where it has values beside those of its sketch,
     /// that is kept. As [`add`](Self::add).
-    pub(super) fn close(&mut self, windows: &[Accumulator], meter: &Meter<'_>) -> Result<u64> {
+    pub(super) fn close(&mut self, windows: &[Accumulator], meter: &Meter<'_>) -> Result<()> {
         if self.open.is_empty() {
-            return Ok(0);
+            return Ok(());
         }
         let mut open = std::mem::take(&mut self.open);
         let all = windows.get(self.window).map(|window| window.partial.count);
-        let reserved = if all == Some(open.count()) {
-            self.find(open.view(), windows.len(), meter)?
+        if all == Some(open.count()) {
+            self.find(open.view(), windows.len(), meter)?;
         } else {
-            self.keep(self.window, open.view(), windows.len(), meter)?
-        };
+            self.keep(self.window, open.view(), windows.len(), meter)?;
+        }
         open.clear();
         self.open = open;
-        Ok(reserved)
+        Ok(())
     }
 
-    fn find(&mut self, sketch: SketchRef<'_>, windows: usize, meter: &Meter<'_>) -> Result<u64> {
-        let (each, mut reserved) = (self.quantiles.len(), 0);
+    fn find(&mut self, sketch: SketchRef<'_>, windows: usize, meter: &Meter<'_>) -> Result<()> {
+        let each = self.quantiles.len();
         if self.found.is_empty() {
-            reserved = (windows * each * size_of::<f64>()) as u64;
-            meter.reserve(reserved)?;
+            self.reserve(windows * each * size_of::<f64>(), meter)?;
             self.found.resize(windows * each, f64::NAN);
         }
         let places = self.found.iter_mut().skip(self.window * each);
         for (place, q) in places.zip(&self.quantiles) {
             *place = sketch.quantile(*q);
         }
-        Ok(reserved)
+        Ok(())
     }
 
     fn keep(
@@ -102,25 +114,21 @@ impl Sketched {
         sketch: SketchRef<'_>,
         windows: usize,
         meter: &Meter<'_>,
-    ) -> Result<u64> {
-        let mut reserved = 0;
+    ) -> Result<()> {
         if self.kept.is_empty() {
-            reserved = (windows * size_of::<Sketch>()) as u64;
-            meter.reserve(reserved)?;
+            self.reserve(windows * size_of::<Sketch>(), meter)?;
             self.kept.resize(windows, Sketch::default());
         }
-        if let Some(kept) = self.kept.get_mut(window) {
-            let before = sketch_bytes(kept.view());
-            kept.merge(sketch);
-            let more = sketch_bytes(kept.view()) - before;
-            meter.reserve(more)?;
-            reserved += more;
-        }
-        Ok(reserved)
+        let Some(kept) = self.kept.get_mut(window) else { return Ok(()) };
+        let before = kept.bins();
+        kept.merge(sketch);
+        let more = kept.bins() - before;
+        self.reserve(more * size_of::<Bin>(), meter)
     }
 
     /// Adds those of the group's next series.
     pub(super) fn pool(&mut self, next: Self) {
+        self.reserved += next.reserved;
         if self.kept.is_empty() {
             self.kept = next.kept;
         } else {
@@ -169,14 +177,14 @@ mod tests {
             window(&[40.0, 50.0, 7.0]),
         ];
         let (mut sketched, meter) = (Sketched::of_one(&functions), meter());
-        let mut reserved = 0;
         for (at, whole, sketch) in
             [(0, true, &first), (2, false, &first), (2, false, &second), (3, false, &second)]
         {
-            reserved += sketched.add((at, whole), sketch.view(), &all, &meter).unwrap();
+            sketched.add((at, whole), sketch.view(), &all, &meter).unwrap();
         }
-        reserved += sketched.close(&all, &meter).unwrap();
-        meter.release(reserved);
+        sketched.close(&all, &meter).unwrap();
+        let kept = 4 * size_of::<Sketch>() + second.bins() * size_of::<Bin>();
+        assert_eq!(sketched.reserved(), (4 * 2 * size_of::<f64>() + kept) as u64);
 
         let mut both = first.clone();
         both.merge(&second);
@@ -198,8 +206,7 @@ mod tests {
         let mut pooled = Sketched::default();
         for sketch in [&one, &other] {
             let mut series = Sketched::default();
-            let reserved = series.add((0, true), sketch.view(), &all, &meter).unwrap();
-            meter.release(reserved);
+            series.add((0, true), sketch.view(), &all, &meter).unwrap();
             pooled.pool(series);
         }
         assert_eq!(pooled.kept(0), Some(&Sketch::of(&[1.0, 2.0])));

@@ -2,7 +2,7 @@
 
 use super::inputs::Input;
 use super::meter::Meter;
-use crate::aggregate::{Bin, Partial, Sketch, SketchRef};
+use crate::aggregate::{Partial, SketchRef};
 use crate::error::{DecodeError, Error, Result};
 use crate::model::SeriesId;
 use crate::segment::{RecordSource, Records};
@@ -161,11 +161,6 @@ impl Drop for RecordReader<'_> {
     fn drop(&mut self) {
         self.meter.release(self.bytes);
     }
-}
-
-/// What a sketch takes in memory, about.
-pub(crate) fn sketch_bytes(sketch: SketchRef<'_>) -> u64 {
-    (size_of::<Sketch>() + sketch.bins() * size_of::<Bin>()) as u64
 }
 
 /// A source that breaks its contract would otherwise answer wrongly in silence.
