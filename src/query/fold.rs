@@ -225,8 +225,8 @@ struct Extent {
     /// Steps from one sample to the next within a window, and how long they are together.
     steps: u64,
     steps_ns: u64,
-    /// Length of the windows that hold samples.
-    windows_seconds: f64,
+    /// Length of the windows that hold samples: whole, so that their sum is the same in any order.
+    windows_ns: u64,
 }
 
 impl Extent {
@@ -236,7 +236,7 @@ impl Extent {
         self.steps += count - 1;
         self.steps_ns += span_ns;
         if self.steps_ns == 0 {
-            self.windows_seconds += windows.seconds(window);
+            self.windows_ns += windows.nanos(window);
         }
     }
 
@@ -255,15 +255,15 @@ impl Extent {
         self.steps_ns += nanos;
         if self.steps_ns == 0 {
             let inner = numbers.get(1..numbers.len() - 1).unwrap_or_default();
-            let seconds = inner.iter().map(|&window| windows.seconds(window as usize));
-            self.windows_seconds += seconds.sum::<f64>();
+            let nanos = inner.iter().map(|&window| windows.nanos(window as usize));
+            self.windows_ns += nanos.sum::<u64>();
         }
     }
 
     /// The share of the range that is covered: see [`Covered`].
     fn share(&self, windows: &Windows) -> f64 {
         let covered = if self.steps_ns == 0 {
-            self.windows_seconds
+            self.windows_ns as f64 / 1e9
         } else {
             self.samples as f64 * (self.steps_ns as f64 / self.steps as f64) / 1e9
         };

@@ -83,8 +83,13 @@ impl Windows {
     /// The window's length in seconds, that of the last one as it was cut.
     #[must_use]
     pub fn seconds(&self, index: usize) -> f64 {
+        self.nanos(index) as f64 / 1e9
+    }
+
+    /// The window's length in nanoseconds, that of the last one as it was cut.
+    pub(crate) fn nanos(&self, index: usize) -> u64 {
         let start = (index as u64).saturating_mul(self.step).min(self.span);
-        (self.span - start).min(self.step) as f64 / 1e9
+        (self.span - start).min(self.step)
     }
 
     /// The length of the whole range in seconds.
