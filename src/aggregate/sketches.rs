@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::sketch::{Bin, Sketch, SketchRef};
+use super::sketch::{Bin, SketchRef};
 
 /// Sketches one after another, the bins of all in one list: a column of records, which is filled and
 /// emptied many times and asks for memory once.
@@ -181,16 +181,11 @@ impl<'s, S: Into<SketchRef<'s>>> FromIterator<S> for Sketches {
     }
 }
 
-impl From<&[Sketch]> for Sketches {
-    fn from(sketches: &[Sketch]) -> Self {
-        sketches.iter().collect()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::Sketch;
     use super::*;
 
     fn sketches() -> impl Strategy<Value = Vec<Sketch>> {
@@ -205,7 +200,7 @@ mod tests {
             list in sketches(), other in sketches(), rows in (0..14_usize, 0..14_usize), len in 0..14_usize,
             keep: [bool; 12],
         ) {
-            let of = |list: &[Sketch]| Sketches::from(list);
+            let of = |list: &[Sketch]| list.iter().collect::<Sketches>();
             let column = of(&list);
             prop_assert!(column.iter().eq(list.iter().map(Sketch::view)));
             prop_assert_eq!(column.get(list.len()), None);
@@ -234,7 +229,7 @@ mod tests {
 
     #[test]
     fn what_fails_to_be_laid_leaves_nothing() {
-        let mut column = Sketches::from(&[Sketch::of(&[1.0])][..]);
+        let mut column: Sketches = [&Sketch::of(&[1.0])].into_iter().collect();
         let before = column.clone();
         let laid = column.try_push(|bins| {
             bins.push(Bin { index: 1, count: 1 });

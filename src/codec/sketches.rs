@@ -212,9 +212,9 @@ mod tests {
 
     fn round_trip(sketches: &[Sketch]) -> usize {
         let bytes = encoded(sketches);
-        let mut back = Sketches::from(sketches);
+        let mut back: Sketches = sketches.iter().collect();
         decode(&bytes, sketches.len(), &mut back).unwrap();
-        assert_eq!(back, Sketches::from(&[sketches, sketches].concat()[..]));
+        assert_eq!(back, sketches.iter().chain(sketches).collect());
         bytes.len()
     }
 

@@ -40,6 +40,7 @@ const LINE: [&str; 16] = [
 ];
 const DETAIL: [&str; 5] = ["memory_peak", "spill", "retries", "cache_hits", "calls_unlisted"];
 const MARK: [&str; 5] = ["id", "fingerprint", "text", "tenant", "user"];
+
 /// One row, its values by their columns' names.
 struct Row<'a> {
     columns: &'a [&'a str],

@@ -151,7 +151,7 @@ impl<'a> Bucket<'a> {
         sink.expect(values.len() as u64)?;
         let mut rows = self.recorded_rows().peekable();
         interleave((window, timestamps, values), &mut rows, windows, needs, sink)?;
-        rows.try_for_each(|row| hand_over(&row, windows, needs, sink))
+        rows.try_for_each(|row| hand_over(&row, Tier::RAW, windows, needs, sink))
     }
 }
 

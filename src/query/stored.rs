@@ -103,8 +103,8 @@ impl<'a> RecordReader<'a> {
         chosen: impl IntoIterator<Item = usize>,
         (series, range): (SeriesId, TimeRange),
     ) -> Result<Timestamp> {
-        let chosen = chosen.into_iter().filter_map(|index| inputs.get(index));
-        chosen.into_iter().try_fold(range.end, |end, input| {
+        let mut chosen = chosen.into_iter().filter_map(|index| inputs.get(index));
+        chosen.try_fold(range.end, |end, input| {
             input.source.pause(series, TimeRange::new(range.start, end))
         })
     }

@@ -324,7 +324,7 @@ impl<'a> Walker<'a> {
             }
         }
         for row in rows {
-            hand_over(&row, windows, *needs, sink)?;
+            hand_over(&row, Tier::RAW, windows, *needs, sink)?;
         }
         spans.extend(located.iter().map(|Located { chunk, .. }| (chunk.first.0, chunk.last.0)));
         spans.extend(records.rows().map(|row| (row.start, row.start)));
@@ -385,12 +385,7 @@ impl<'a> Walker<'a> {
             let (first, last) = (row.partial.first.timestamp, row.partial.last.timestamp);
             match (input.masked(series, first, last), is_dirty) {
                 (Masked::No, false) => {
-                    let Some(window) = windows.index(Timestamp(row.start)) else { continue };
-                    let end = row.start.saturating_add(stretch.tier.nanos());
-                    let range = TimeRange::new(Timestamp(row.start), Timestamp(end));
-                    let whole = windows.get(window) == Some(range);
-                    let sketch = row.sketch.filter(|_| needs.values);
-                    sink.partial(window, row.partial, sketch, whole)?;
+                    hand_over(&row, stretch.tier, windows, *needs, sink)?;
                 }
                 (Masked::Wholly, false) => {}
                 (masked, _) => {
@@ -456,15 +451,20 @@ impl Drop for Walker<'_> {
     }
 }
 
-/// Hands over one record.
+/// Hands over one record of a tier; it is all of its window where the bucket is the window. One of raw
+/// stands at a time and is no bucket.
 pub(super) fn hand_over(
     row: &Stored<'_>,
+    tier: Tier,
     windows: &Windows,
     needs: Needs,
     sink: &mut impl Sink,
 ) -> Result<()> {
     let Some(window) = windows.index(Timestamp(row.start)) else { return Ok(()) };
-    sink.partial(window, row.partial, row.sketch.filter(|_| needs.values), false)
+    let end = Timestamp(row.start.saturating_add(tier.nanos()));
+    let whole =
+        !tier.is_raw() && windows.get(window) == Some(TimeRange::new(Timestamp(row.start), end));
+    sink.partial(window, row.partial, row.sketch.filter(|_| needs.values), whole)
 }
 
 /// Hands over samples of one window, and between them the records that come before the last.
@@ -484,7 +484,7 @@ pub(super) fn interleave<'r>(
         if before > 0 {
             sink.samples(window, earlier_times, earlier_values);
         }
-        hand_over(&row, windows, needs, sink)?;
+        hand_over(&row, Tier::RAW, windows, needs, sink)?;
         (timestamps, values) = (later_times, later_values);
     }
     if !timestamps.is_empty() {

@@ -92,7 +92,7 @@ fn records_keep_every_field_and_bin() {
     let records = Records {
         starts: vec![60, 120],
         partials: vec![partial, Partial::EMPTY],
-        sketches: Sketches::from(&[Sketch::of(&values), Sketch::default()][..]),
+        sketches: [&Sketch::of(&values), &Sketch::default()].into_iter().collect(),
     };
     let fields = RecordFields { increase: true, sketches: true };
     table.push_records(&series("a"), &records, fields).unwrap();
