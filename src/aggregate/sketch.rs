@@ -109,7 +109,10 @@ impl Sketch {
     /// The number of the bin that holds this magnitude, at least `f64::MIN_POSITIVE`.
     #[must_use]
     pub fn index_of(magnitude: f64) -> i32 {
-        (magnitude.min(f64::MAX).ln() * (1.0 / LN_GAMMA)).ceil() as i32
+        let exact = magnitude.min(f64::MAX).ln() * (1.0 / LN_GAMMA);
+        // Rounded up; `ceil` is a call where the processor is not known to have it.
+        let index = exact as i32;
+        index + i32::from(exact > f64::from(index))
     }
 
     /// The magnitude that stands for a bin, `2 γ^index / (γ + 1)`: within 1 % of every value in it.

@@ -159,6 +159,7 @@ impl Observed {
     fn collect(&mut self, shared: &Shared, all: bool) {
         let Self { recorders, span, .. } = self;
         recorders.retain_mut(|recorder| {
+            recorder.relieve();
             if !all && !recorder.is_crowded() && Arc::strong_count(recorder) > 1 {
                 return true;
             }

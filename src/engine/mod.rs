@@ -51,6 +51,7 @@ mod self_metrics;
 mod shared;
 mod snapshot;
 mod stats;
+mod thread;
 mod tier_records;
 mod verify;
 mod writer;
@@ -74,6 +75,7 @@ pub use receipt::{Accepted, Receipt};
 pub use recovery::Recovery;
 pub use snapshot::{CopyStep, SnapshotOptions, SnapshotReport, restore, restore_in};
 pub use stats::{EventTableStats, PartStats, Stats, TierStats};
+pub(crate) use thread::thread_number;
 #[cfg(feature = "parquet")]
 pub(crate) use tier_records::leave_out_deleted;
 pub use verify::{Problem, VerifyReport, VerifyStep};

@@ -6,47 +6,71 @@
 //! There are two *sides*. Recordings go to one; to take out what is there, the thread that does it
 //! turns them to the other and waits until those under way are done. One word holds the side and
 //! the number of recordings begun on it, so that a recording learns its side and is counted in one
-//! step (the writer-reader phaser of G. Tene's `HdrHistogram`). So bins, sum and extremes that are
+//! step (the writer-reader phaser of G. Tene's `HdrHistogram`). A recording counts in its bin last,
+//! so that the bins tell how many are done. So bins, sum and extremes that are
 //! taken out belong to the same observations. A recording thread that the system suspends halfway
-//! is not waited for long: its observation is counted once all the same, but its bin may be taken out
-//! before its share of the sum.
+//! is not waited for long: its observation is counted once all the same, but its share of the sum
+//! may be taken out before its bin.
+//!
+//! Threads that get in each other's way find more *shards*, made by the thread that empties: then
+//! each records into one that few others know.
 
 use std::array;
+use std::num::NonZero;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use super::thread_number;
+
 use crate::aggregate::{Bin, Distribution, Sketch};
 
-/// Different bins that a side holds, a power of two. A handle takes twice 8 KiB. Contiguous bins of
+/// Different bins that a side holds, a power of two. A shard takes twice 8 KiB. Contiguous bins of
 /// this number span nine decades.
 const SLOTS: usize = 1024;
 /// From here on a side is emptied before the span is over.
 const SLOTS_CROWDED: usize = SLOTS / 4 * 3;
 /// Says which side recordings go to; the bits below count those begun.
 const SIDE: u64 = 1 << 63;
-/// A slot's count; the bits above are its bin. No count of 0: an empty slot is 0.
+/// A slot's count; the bits above are its bin. An empty slot is 0.
 const COUNT_BITS: u32 = 46;
 const COUNT_MAX: u64 = (1 << COUNT_BITS) - 1;
 /// How long a recording under way is waited for: a thousand times what one takes.
 const PATIENCE: Duration = Duration::from_millis(1);
 
+/// Failed exchanges between two looks from which on threads are given shards: far more than those
+/// of threads that record a thousand times a second each.
+const COLLISIONS_MANY: u64 = 1000;
+/// As many as there are processors, up to this, a power of two.
+const SHARDS_MAX: usize = 8;
+
 /// The bins of one handle and its clones.
 #[derive(Debug)]
 pub(super) struct Recorder {
+    first: Shard,
+    /// One less than a power of two, once threads got in each other's way.
+    others: OnceLock<Box<[Shard]>>,
+    not_finite: AtomicU64,
+}
+
+/// Bins that some of the threads add to, on cache lines of their own.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Shard {
     /// Which side, and how many recordings were begun on it since it was turned to.
     turn: AtomicU64,
     sides: [Side; 2],
-    not_finite: AtomicU64,
-    no_bin: AtomicU64,
 }
 
 #[derive(Debug)]
 struct Side {
-    /// Recordings begun in former turns; known to the emptying thread.
+    /// Recordings begun in former turns, and of them those taken out; known to the emptying thread.
     begun: AtomicU64,
-    /// Recordings finished, and how many of them were when it was last emptied.
-    done: AtomicU64,
-    emptied: AtomicU64,
+    taken: AtomicU64,
+    /// Recordings that found no slot, since it was last emptied.
+    refused: AtomicU64,
+    /// Exchanges that another thread was quicker at, since that was last asked.
+    collisions: AtomicU64,
     /// Slots taken.
     used: AtomicUsize,
     /// Bits of an `f64`, as are the next two.
@@ -69,12 +93,7 @@ pub(super) struct Missed {
 
 impl Recorder {
     pub(super) fn new() -> Self {
-        Self {
-            turn: AtomicU64::new(0),
-            sides: array::from_fn(|_| Side::new()),
-            not_finite: AtomicU64::new(0),
-            no_bin: AtomicU64::new(0),
-        }
+        Self { first: Shard::new(), others: OnceLock::new(), not_finite: AtomicU64::new(0) }
     }
 
     /// Adds an observation: no lock, no allocation, no waiting.
@@ -83,32 +102,72 @@ impl Recorder {
             self.not_finite.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        let turn = self.turn.fetch_add(1, Ordering::Acquire);
-        let [even, odd] = &self.sides;
-        let side = if turn & SIDE == 0 { even } else { odd };
-        if !side.record(value) {
-            self.no_bin.fetch_add(1, Ordering::Relaxed);
-        }
-        side.done.fetch_add(1, Ordering::Release);
+        self.shard().record(value);
+    }
+
+    /// This thread's.
+    fn shard(&self) -> &Shard {
+        let Some(others) = self.others.get() else { return &self.first };
+        let number = thread_number() & others.len();
+        number.checked_sub(1).and_then(|at| others.get(at)).unwrap_or(&self.first)
+    }
+
+    fn shards(&self) -> impl Iterator<Item = &Shard> {
+        [&self.first].into_iter().chain(self.others.get().into_iter().flatten())
+    }
+
+    fn sides(&self) -> impl Iterator<Item = &Side> {
+        self.shards().flat_map(|shard| &shard.sides)
     }
 
     /// Whether it should be emptied before its slots run out.
     pub(super) fn is_crowded(&self) -> bool {
-        self.sides.iter().any(|side| side.used.load(Ordering::Relaxed) >= SLOTS_CROWDED)
+        self.sides().any(|side| side.used.load(Ordering::Relaxed) >= SLOTS_CROWDED)
+    }
+
+    /// Makes shards where threads got in each other's way since this was last called.
+    pub(super) fn relieve(&self) {
+        if self.others.get().is_some() {
+            return;
+        }
+        let collisions = self.sides().map(|side| side.collisions.swap(0, Ordering::Relaxed));
+        if collisions.sum::<u64>() >= COLLISIONS_MANY {
+            let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+            let shards = processors.next_power_of_two().min(SHARDS_MAX);
+            self.others.get_or_init(|| (1..shards).map(|_| Shard::new()).collect());
+        }
     }
 
     /// Moves what was recorded into `into`. Called by one thread at a time; all recordings that
     /// happened before are in it.
     pub(super) fn empty(&self, into: &mut Distribution) -> Missed {
+        Missed {
+            no_bin: self.shards().map(|shard| shard.empty(into)).sum(),
+            not_finite: self.not_finite.swap(0, Ordering::Relaxed),
+        }
+    }
+}
+
+impl Shard {
+    fn new() -> Self {
+        Self { turn: AtomicU64::new(0), sides: array::from_fn(|_| Side::new()) }
+    }
+
+    fn side(&self, turn: u64) -> &Side {
+        let [even, odd] = &self.sides;
+        if turn & SIDE == 0 { even } else { odd }
+    }
+
+    fn record(&self, value: f64) {
+        let turn = self.turn.fetch_add(1, Ordering::Acquire);
+        self.side(turn).record(value);
+    }
+
+    /// Says how many recordings found no slot.
+    fn empty(&self, into: &mut Distribution) -> u64 {
         let other = !self.turn.load(Ordering::Relaxed) & SIDE;
         let turn = self.turn.swap(other, Ordering::AcqRel);
-        let [even, odd] = &self.sides;
-        let side = if turn & SIDE == 0 { even } else { odd };
-        side.empty(turn & !SIDE, into);
-        Missed {
-            not_finite: self.not_finite.swap(0, Ordering::Relaxed),
-            no_bin: self.no_bin.swap(0, Ordering::Relaxed),
-        }
+        self.side(turn).empty(turn & !SIDE, into)
     }
 }
 
@@ -116,8 +175,9 @@ impl Side {
     fn new() -> Self {
         Self {
             begun: AtomicU64::new(0),
-            done: AtomicU64::new(0),
-            emptied: AtomicU64::new(0),
+            taken: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            collisions: AtomicU64::new(0),
             used: AtomicUsize::new(0),
             sum: AtomicU64::new(0.0_f64.to_bits()),
             min: AtomicU64::new(f64::INFINITY.to_bits()),
@@ -126,74 +186,106 @@ impl Side {
         }
     }
 
-    /// Says whether there was a slot for it.
-    fn record(&self, value: f64) -> bool {
-        let counted = self.count(key_of(value));
-        if counted {
-            update(&self.sum, |sum| Some(sum + value));
-            update(&self.min, |min| (value < min).then_some(value));
-            update(&self.max, |max| (value > max).then_some(value));
+    fn record(&self, value: f64) {
+        let key = key_of(value);
+        let mut slot = self.claim(key);
+        if slot.is_some() {
+            self.update(&self.sum, |sum| Some(sum + value));
+            self.update(&self.min, |min| (value < min).then_some(value));
+            self.update(&self.max, |max| (value > max).then_some(value));
         }
-        counted
+        while let Some((claimed, found)) = slot {
+            let order = (Ordering::Release, Ordering::Relaxed);
+            if claimed.compare_exchange_weak(found, found + 1, order.0, order.1).is_ok() {
+                return;
+            }
+            self.collide();
+            slot = self.claim(key);
+        }
+        self.refused.fetch_add(1, Ordering::Release);
     }
 
-    fn count(&self, key: u64) -> bool {
+    /// The slot of this bin, and what stands in it.
+    fn claim(&self, key: u64) -> Option<(&AtomicU64, u64)> {
         // Bins of the other sign begin half the table away.
         let home = (key + (key >> SIGN_BIT) * (SLOTS as u64 / 2)) as usize;
         for slot in (home..home + SLOTS).filter_map(|at| self.slots.get(at % SLOTS)) {
             let mut found = slot.load(Ordering::Relaxed);
-            while found == 0 || found >> COUNT_BITS == key {
-                if found & COUNT_MAX == COUNT_MAX {
-                    return false;
-                }
-                let next = if found == 0 { key << COUNT_BITS | 1 } else { found + 1 };
-                let order = Ordering::Relaxed;
-                match slot.compare_exchange_weak(found, next, order, order) {
-                    Ok(_) if found == 0 => {
+            if found == 0 {
+                let (empty, order) = (key << COUNT_BITS, Ordering::Relaxed);
+                found = match slot.compare_exchange(0, empty, order, order) {
+                    Ok(_) => {
                         self.used.fetch_add(1, Ordering::Relaxed);
-                        return true;
+                        empty
                     }
-                    Ok(_) => return true,
-                    Err(changed) => found = changed,
-                }
+                    Err(changed) => changed,
+                };
+            }
+            if found >> COUNT_BITS == key {
+                return (found & COUNT_MAX < COUNT_MAX).then_some((slot, found));
             }
         }
-        false
+        None
     }
 
-    fn empty(&self, begun: u64, into: &mut Distribution) {
-        let begun = self.begun.fetch_add(begun, Ordering::Relaxed).wrapping_add(begun);
-        self.settle(begun);
-        let done = self.done.load(Ordering::Acquire);
-        if self.emptied.swap(done, Ordering::Relaxed) == done {
-            return;
+    /// Replaces bits of an `f64` by what `next` makes of it, if anything.
+    fn update(&self, bits: &AtomicU64, next: impl Fn(f64) -> Option<f64>) {
+        let mut found = bits.load(Ordering::Relaxed);
+        while let Some(next) = next(f64::from_bits(found)) {
+            let (to, order) = (next.to_bits(), Ordering::Relaxed);
+            match bits.compare_exchange_weak(found, to, order, order) {
+                Ok(_) => return,
+                Err(changed) => found = changed,
+            }
+            self.collide();
         }
-        let (mut zero, mut taken) = (0, 0);
+    }
+
+    #[cold]
+    fn collide(&self) {
+        self.collisions.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// As [`Shard::empty`], after a turn in which so many recordings were begun.
+    fn empty(&self, begun: u64, into: &mut Distribution) -> u64 {
+        let begun = self.begun.fetch_add(begun, Ordering::Relaxed).wrapping_add(begun);
+        self.settle(begun.wrapping_sub(self.taken.load(Ordering::Relaxed)));
+        let refused = self.refused.swap(0, Ordering::Acquire);
+        let (mut zero, mut used, mut taken) = (0, 0, refused);
         let (mut positive, mut negative) = (Vec::new(), Vec::new());
         for slot in self.slots.iter().filter(|slot| slot.load(Ordering::Relaxed) != 0) {
-            let found = slot.swap(0, Ordering::Relaxed);
+            let found = slot.swap(0, Ordering::Acquire);
             let (key, count) = (found >> COUNT_BITS, found & COUNT_MAX);
-            taken += 1;
+            used += 1;
+            taken += count;
             match bin_of(key) {
+                _ if count == 0 => {}
                 None => zero += count,
                 Some((true, index)) => positive.push(Bin { index, count }),
                 Some((false, index)) => negative.push(Bin { index, count }),
             }
         }
-        self.used.fetch_sub(taken, Ordering::Relaxed);
-        let sketch = Sketch::from_bins(zero, ascending(positive), ascending(negative));
-        let sketch = sketch.unwrap_or_default();
-        let take = |bits: &AtomicU64, empty: f64| {
-            f64::from_bits(bits.swap(empty.to_bits(), Ordering::Relaxed))
-        };
-        let sum = take(&self.sum, 0.0);
-        let (min, max) = (take(&self.min, f64::INFINITY), take(&self.max, f64::NEG_INFINITY));
-        into.add_parts(sketch, sum, min, max);
+        self.used.fetch_sub(used, Ordering::Relaxed);
+        self.taken.fetch_add(taken, Ordering::Relaxed);
+        if taken > refused {
+            let sketch = Sketch::from_bins(zero, ascending(positive), ascending(negative));
+            let take = |bits: &AtomicU64, empty: f64| {
+                f64::from_bits(bits.swap(empty.to_bits(), Ordering::Relaxed))
+            };
+            let sum = take(&self.sum, 0.0);
+            let (min, max) = (take(&self.min, f64::INFINITY), take(&self.max, f64::NEG_INFINITY));
+            into.add_parts(sketch.unwrap_or_default(), sum, min, max);
+        }
+        refused
     }
 
-    /// Waits until all recordings that were begun are done, or for as long as that is sensible.
-    fn settle(&self, begun: u64) {
-        let is_done = || self.done.load(Ordering::Acquire) == begun;
+    /// Waits until as many recordings are done as are under way, or for as long as that is sensible.
+    fn settle(&self, under_way: u64) {
+        let counts = |slot: &AtomicU64| slot.load(Ordering::Acquire) & COUNT_MAX;
+        let is_done = || {
+            let refused = self.refused.load(Ordering::Acquire);
+            self.slots.iter().map(counts).sum::<u64>() + refused == under_way
+        };
         if is_done() {
             return;
         }
@@ -204,22 +296,18 @@ impl Side {
     }
 }
 
-/// Replaces bits of an `f64` by what `next` makes of it, if anything.
-fn update(bits: &AtomicU64, next: impl Fn(f64) -> Option<f64>) {
-    let next = |bits| next(f64::from_bits(bits)).map(f64::to_bits);
-    // Refused where there is nothing to change.
-    let _ = bits.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
-}
-
 /// Makes every index positive: they lie between -35,419 and 35,490.
 const INDEX_SHIFT: i32 = 1 << 16;
 const SIGN_BIT: u32 = 17;
 
-/// A bin as 18 bits: 0 for zero, else the sign above 17 bits of the index.
+/// The bin of zero: below every index, and not 0, which an empty slot is.
+const ZERO: u64 = 1;
+
+/// A bin as 18 bits: that of zero, or the sign above 17 bits of the index.
 fn key_of(value: f64) -> u64 {
     let magnitude = value.abs();
     if magnitude < f64::MIN_POSITIVE {
-        return 0;
+        return ZERO;
     }
     let index = (Sketch::index_of(magnitude) + INDEX_SHIFT) as u64;
     u64::from(value < 0.0) << SIGN_BIT | index
@@ -228,7 +316,7 @@ fn key_of(value: f64) -> u64 {
 /// Sign (whether positive) and index of a key; `None` for zero.
 fn bin_of(key: u64) -> Option<(bool, i32)> {
     let index = (key & ((1 << SIGN_BIT) - 1)) as i32 - INDEX_SHIFT;
-    (key != 0).then_some((key >> SIGN_BIT == 0, index))
+    (key != ZERO).then_some((key >> SIGN_BIT == 0, index))
 }
 
 /// A bin may stand in two slots where it came back while another was being emptied.
@@ -292,8 +380,7 @@ mod tests {
 
     /// Each thread records its own number only, so that in whatever is taken out the sum tells
     /// whether it belongs to the bins.
-    #[test]
-    fn bins_and_sums_that_are_taken_out_belong_together() {
+    fn taken_out_together(relieved: bool) {
         let (recorder, running) = (Recorder::new(), AtomicBool::new(true));
         let (mut whole, mut torn, mut turns) = (Distribution::default(), 0, 0);
         thread::scope(|scope| {
@@ -312,6 +399,9 @@ mod tests {
                 .into();
             let end = Instant::now() + Duration::from_millis(300);
             while Instant::now() < end {
+                if relieved {
+                    recorder.relieve();
+                }
                 let mut taken = Distribution::default();
                 recorder.empty(&mut taken);
                 let count = |bins: &[Bin]| bins.iter().map(|bin| bin.count).sum::<u64>() as f64;
@@ -331,5 +421,37 @@ mod tests {
         });
         // A suspended thread may tear some: two threads, each once a time slice at most.
         assert!(turns > 100 && torn * 10 <= turns, "{torn} of {turns}");
+    }
+
+    #[test]
+    fn bins_and_sums_that_are_taken_out_belong_together() {
+        taken_out_together(false);
+    }
+
+    /// Shards come while threads record.
+    #[test]
+    fn so_they_do_where_there_are_shards() {
+        taken_out_together(true);
+    }
+
+    #[test]
+    fn threads_that_meet_are_given_shards_and_others_not() {
+        let recorder = Recorder::new();
+        recorder.record(1.0);
+        recorder.first.sides[0].collisions.fetch_add(COLLISIONS_MANY - 1, Ordering::Relaxed);
+        recorder.relieve();
+        assert!(recorder.others.get().is_none());
+        recorder.first.sides[1].collisions.fetch_add(COLLISIONS_MANY, Ordering::Relaxed);
+        recorder.relieve();
+        let shards = recorder.shards().count();
+        assert!(shards.is_power_of_two() && shards <= SHARDS_MAX);
+        thread::scope(|scope| {
+            for _ in 0..2 * SHARDS_MAX {
+                scope.spawn(|| recorder.record(1.0));
+            }
+        });
+        let mut found = Distribution::default();
+        assert_eq!(recorder.empty(&mut found), Missed::default());
+        assert_eq!((found.count(), found.sum()), (1 + 2 * SHARDS_MAX as u64, found.count() as f64));
     }
 }

@@ -4,11 +4,11 @@
 //! meet. A slot's lock is its query's own: only whoever looks on shares it, for as long as a
 //! reference is counted.
 
-use std::cell::Cell;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::query::Live;
+use crate::engine::thread_number;
 
 /// On a cache line of its own.
 #[derive(Debug, Default)]
@@ -20,13 +20,6 @@ struct Word(AtomicU64);
 pub(super) struct RunningTable {
     words: Box<[Word]>,
     slots: Box<[Mutex<Option<Arc<Live>>>]>,
-}
-
-static THREADS: AtomicUsize = AtomicUsize::new(0);
-
-thread_local! {
-    /// Where this thread begins to look for a slot.
-    static LANE: Cell<usize> = Cell::new(THREADS.fetch_add(1, Ordering::Relaxed));
 }
 
 impl RunningTable {
@@ -42,11 +35,10 @@ impl RunningTable {
     /// Enters a query; `None` where the table is full. Cost: one atomic operation and an
     /// uncontended lock, and a load for every 64 queries that run.
     pub(super) fn enter(&self, live: &Arc<Live>) -> Option<usize> {
-        // A thread that is ending has no lane.
-        let lane = LANE.try_with(Cell::get).unwrap_or(0);
+        let first = thread_number();
         let words = self.words.len();
         let slot = (0..words).find_map(|step| {
-            let at = (lane + step) % words;
+            let at = (first + step) % words;
             let free = self.words.get(at)?.claim()?;
             Some(at * 64 + free as usize)
         })?;
