@@ -66,7 +66,7 @@ const CLASSES: [Class; 256] = {
 /// A piece of a text, as far as a fingerprint tells pieces apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Token {
-    /// A name, a keyword, a quoted name: as it stands.
+    /// Names and keywords, or a quoted name: as they stand.
     Word,
     /// What becomes `?`; a number may have a sign before it.
     Literal,
@@ -219,23 +219,40 @@ impl<'a> Scanner<'a> {
         (Token::Literal, end)
     }
 
-    #[inline]
+    /// A word, or several that stand apart by one space or together by a point, as they are spelled.
     fn word(&self) -> (Token, usize) {
-        let (from, end) = (self.at, self.word_end(self.at));
-        // `N'..'`, `X'..'`, `U&'..'`: the prefix is the literal's. `E'..'` has backslashes.
-        if end - from > 2 {
-            return (Token::Word, end);
+        let mut end = self.word_end(self.at);
+        if let Some(quote) = self.prefixed(self.at, end) {
+            if self.text.get(self.at..end).is_some_and(|prefix| prefix.eq_ignore_ascii_case("e")) {
+                return (Token::Literal, quote + escaped_len(self.rest(quote)));
+            }
+            return self.string(quote);
         }
-        let prefix = self.text.get(from..end).unwrap_or_default();
-        let unicode = prefix.eq_ignore_ascii_case("u") && self.rest(end).starts_with("&'");
-        let quote = if unicode { end + 1 } else { end };
-        if self.byte(quote) != Some(b'\'') {
-            return (Token::Word, end);
+        while matches!(self.byte(end), Some(b' ' | b'.'))
+            && self.class(end + 1) == Some(Class::Letter)
+        {
+            let next = self.word_end(end + 1);
+            if self.prefixed(end + 1, next).is_some() {
+                break;
+            }
+            end = next;
         }
-        if prefix.eq_ignore_ascii_case("e") {
-            return (Token::Literal, quote + escaped_len(self.rest(quote)));
+        (Token::Word, end)
+    }
+
+    /// Where the quote of a literal stands that the word is the prefix of: `N'..'`, `X'..'`,
+    /// `U&'..'`, and `E'..'`, which has backslashes.
+    fn prefixed(&self, from: usize, end: usize) -> Option<usize> {
+        let unicode = || {
+            let prefix = self.text.get(from..end);
+            prefix.is_some_and(|prefix| prefix.eq_ignore_ascii_case("u"))
+        };
+        match self.byte(end) {
+            _ if end - from > 2 => None,
+            Some(b'\'') => Some(end),
+            Some(b'&') if self.byte(end + 1) == Some(b'\'') && unicode() => Some(end + 1),
+            _ => None,
         }
-        self.string(quote)
     }
 
     /// Up to what another token, or a comment, begins with; at least one character.

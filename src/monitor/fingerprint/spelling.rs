@@ -18,7 +18,7 @@ fn is_before_sign(word: &str) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Before {
     Nothing,
-    /// A word, and where it stands in the text.
+    /// Words, and where they stand in the text.
     Word(Range<usize>),
     Literal,
     /// `(`, `[` or `.`: what follows stands close.
@@ -74,7 +74,10 @@ impl<'a> Spelling<'a> {
     /// Whether a sign here is a number's.
     fn awaits_operand(&self) -> bool {
         match &self.before {
-            Before::Word(at) => self.text.get(at.clone()).is_some_and(is_before_sign),
+            Before::Word(at) => {
+                let words = self.text.get(at.clone()).unwrap_or_default();
+                words.rsplit([' ', '.']).next().is_some_and(is_before_sign)
+            }
             before => !matches!(before, Before::Literal | Before::Closing),
         }
     }
