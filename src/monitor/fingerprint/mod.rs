@@ -52,7 +52,7 @@ pub struct Fingerprint {
 }
 
 impl Fingerprint {
-    /// The fingerprint of a query's text. Cost: a pass over it, some 2 ns a byte, and two
+    /// The fingerprint of a query's text. Cost: a pass over it, some 4 ns a byte, and two
     /// allocations.
     #[must_use]
     pub fn new(text: &str, double_quotes: DoubleQuotes) -> Self {
