@@ -7,10 +7,10 @@
 //! turns them to the other and waits until those under way are done. One word holds the side and
 //! the number of recordings begun on it, so that a recording learns its side and is counted in one
 //! step (the writer-reader phaser of G. Tene's `HdrHistogram`). A recording counts in its bin last,
-//! so that the bins tell how many are done. So bins, sum and extremes that are
-//! taken out belong to the same observations. A recording thread that the system suspends halfway
-//! is not waited for long: its observation is counted once all the same, but its share of the sum
-//! may be taken out before its bin.
+//! so that the bins tell how many are done. So bins, sum and extremes that are taken out belong to
+//! the same observations. A recording thread that the system suspends halfway is not waited for
+//! long: its observation is counted once all the same, but its share of the sum may be taken out
+//! before its bin.
 //!
 //! Threads that get in each other's way find more *shards*, made by the thread that empties: then
 //! each records into one that few others know.
@@ -22,7 +22,6 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::thread_number;
-
 use crate::aggregate::{Bin, Distribution, Sketch};
 
 /// Different bins that a side holds, a power of two. A shard takes twice 8 KiB. Contiguous bins of
@@ -64,9 +63,8 @@ struct Shard {
 
 #[derive(Debug)]
 struct Side {
-    /// Recordings begun in former turns, and of them those taken out; known to the emptying thread.
-    begun: AtomicU64,
-    taken: AtomicU64,
+    /// Recordings begun in former turns and not taken out yet; known to the emptying thread.
+    left: AtomicU64,
     /// Recordings that found no slot, since it was last emptied.
     refused: AtomicU64,
     /// Exchanges that another thread was quicker at, since that was last asked.
@@ -174,8 +172,7 @@ impl Shard {
 impl Side {
     fn new() -> Self {
         Self {
-            begun: AtomicU64::new(0),
-            taken: AtomicU64::new(0),
+            left: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             collisions: AtomicU64::new(0),
             used: AtomicUsize::new(0),
@@ -248,8 +245,8 @@ impl Side {
 
     /// As [`Shard::empty`], after a turn in which so many recordings were begun.
     fn empty(&self, begun: u64, into: &mut Distribution) -> u64 {
-        let begun = self.begun.fetch_add(begun, Ordering::Relaxed).wrapping_add(begun);
-        self.settle(begun.wrapping_sub(self.taken.load(Ordering::Relaxed)));
+        let under_way = self.left.load(Ordering::Relaxed) + begun;
+        self.settle(under_way);
         let refused = self.refused.swap(0, Ordering::Acquire);
         let (mut zero, mut used, mut taken) = (0, 0, refused);
         let (mut positive, mut negative) = (Vec::new(), Vec::new());
@@ -266,7 +263,7 @@ impl Side {
             }
         }
         self.used.fetch_sub(used, Ordering::Relaxed);
-        self.taken.fetch_add(taken, Ordering::Relaxed);
+        self.left.store(under_way.saturating_sub(taken), Ordering::Relaxed);
         if taken > refused {
             let sketch = Sketch::from_bins(zero, ascending(positive), ascending(negative));
             let take = |bits: &AtomicU64, empty: f64| {

@@ -154,6 +154,8 @@ mod tests {
             ("", ""),
             ("'", "?"),
             ("select 1 -- tail", "select ?"),
+            ("select a.b c N'x', d.e'\\'', f.u&'x' from t", "select a.b c ?, d.?, f.? from t"),
+            ("select t.in (1), u.x(2), v.limit -3", "select t.in (?), u.x(?), v.limit ?"),
         ] {
             assert_eq!(of(text), expected, "{text}");
         }
