@@ -130,17 +130,22 @@ fn apart(parts: &[PartView]) -> (Vec<PartView>, Vec<PartView>) {
     parts.iter().cloned().partition(|part| part.entry.layout != Layout::Events)
 }
 
-/// The next task without which the tiers that are kept would never take in what these parts hold:
-/// a stretch that is missing, or wrong for a late sample or a delete. `None` where they may go.
-/// Terminates as [`next_task`] does, and costs no more.
+/// The next task on the way to tiers that have taken in what these parts hold: while a stretch of a
+/// tier that is kept is missing without it, or wrong for a late sample or a delete. `None` where they
+/// may go. It may be another stretch's task: a tier that got ahead of a finer one would count what
+/// that lacks as dropped on purpose, and be made of it, once the parts are gone. Terminates as
+/// [`next_task`] does, and costs no more than two of it.
 #[must_use]
 pub fn last_call(situation: &Situation<'_>, going: &[Dropped]) -> Option<Task> {
     if going.is_empty() {
         return None;
     }
-    let going = going.iter().map(|dropped| dropped.id).collect();
     let (series, _) = apart(situation.parts);
-    Plan { only: Some(going), ..Plan::new(&Situation { parts: &series, ..*situation }) }.build()
+    let plan = Plan::new(&Situation { parts: &series, ..*situation });
+    let only = Some(going.iter().map(|dropped| dropped.id).collect());
+    let lacks = Plan { only, ..plan };
+    lacks.build()?;
+    Plan { only: None, ..lacks }.build()
 }
 
 /// The tombstones that no live part may hold samples of any more.

@@ -171,3 +171,24 @@ fn a_tier_outlives_the_long_part_that_it_is_made_of() {
         ends_within(&mut world, budget).unwrap();
     }
 }
+
+/// What the last call is for was built, a finer tier's late sample in its window was not, and went:
+/// the coarser record was then made of the finer ones, without it.
+#[test]
+fn a_last_call_puts_no_tier_ahead_of_a_finer_one() {
+    let keep = |raw: u64, fine: u64| {
+        let keep = Keep::FOREVER.with(Tier::RAW, Duration::from_nanos(raw));
+        keep.with(tier(10), Duration::from_nanos(fine))
+    };
+    let mut world = World::new(policy(keep(693, 200), vec![keep(882, 202)]), 40);
+    world.whole = false;
+    world.policy.bytes_max = Some(0);
+    let came = [7, 7, 27, 20, 21, 1].map(Step::Go);
+    let late = [Step::Tasks(7), Step::Go(23), Step::Late(2, vec![343, 736]), Step::Retain];
+    let gone = [Step::Go(35), Step::Go(42), Step::Expire];
+    play(&mut world, &came).unwrap();
+    play(&mut world, &late).unwrap();
+    play(&mut world, &gone).unwrap();
+    world.settle().unwrap();
+    world.check().unwrap();
+}
