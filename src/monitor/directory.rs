@@ -12,7 +12,7 @@ use crate::time::Timestamp;
 /// All sources, by number and by name, and the classes of errors.
 #[derive(Debug)]
 pub(super) struct Directory {
-    pub(super) classes: Classes,
+    pub(super) classes: Arc<Classes>,
     sources: RwLock<Sources>,
     sources_max: usize,
     /// Names that were met when there were too many.
@@ -28,7 +28,7 @@ struct Sources {
 impl Directory {
     pub(super) fn new(sources_max: usize) -> Self {
         Self {
-            classes: Classes::new(),
+            classes: Arc::new(Classes::new()),
             sources: RwLock::default(),
             sources_max,
             refused: AtomicU64::new(0),
@@ -62,8 +62,8 @@ impl Directory {
         }
         let number = known.states.len();
         let name: Arc<str> = name.into();
-        let state = SourceState::new(Arc::clone(&name), number as u32, instruments, now);
-        let state = Arc::new(state);
+        let of = (Arc::clone(&name), number as u32, Arc::clone(&self.classes));
+        let state = Arc::new(SourceState::new(of, instruments, now));
         known.numbers.insert(name, number);
         known.states.push(Arc::clone(&state));
         Source(state)
@@ -84,8 +84,7 @@ impl Directory {
 
     /// All of them, by name.
     pub(super) fn metrics(&self) -> Vec<SourceMetrics> {
-        let mut all: Vec<SourceMetrics> =
-            self.all().iter().map(|state| state.metrics(&self.classes)).collect();
+        let mut all: Vec<SourceMetrics> = self.all().iter().map(|state| state.metrics()).collect();
         all.sort_by(|a, b| a.source.cmp(&b.source));
         all
     }

@@ -72,6 +72,7 @@ impl<'a> From<&'a String> for QueryStart<'a> {
 #[derive(Debug)]
 #[must_use = "a query guard that is dropped records the query as abandoned"]
 pub struct QueryGuard {
+    core: Arc<Core>,
     handle: QueryHandle,
     slot: Option<usize>,
     panicking: bool,
@@ -80,8 +81,8 @@ pub struct QueryGuard {
 
 impl QueryGuard {
     pub(super) fn new(core: Arc<Core>, live: Arc<Live>, slot: Option<usize>) -> Self {
-        let handle = QueryHandle { core, live };
-        Self { handle, slot, panicking: std::thread::panicking(), ended: false }
+        let handle = QueryHandle { live };
+        Self { core, handle, slot, panicking: std::thread::panicking(), ended: false }
     }
 
     /// A way to the query for other threads and tasks: phases, calls and sums, no end.
@@ -98,7 +99,7 @@ impl QueryGuard {
     /// It failed. Classes are few and without data: `io`, `parse`, `memory`; beyond 30 of them
     /// further ones are `other`.
     pub fn fail(self, class: &str) {
-        let class = self.handle.core.directory.classes.number(class);
+        let class = self.core.directory.classes.number(class);
         self.end(Ended::error(class));
     }
 
@@ -131,7 +132,7 @@ impl QueryGuard {
 
     fn end(mut self, how: Ended) {
         self.ended = true;
-        self.handle.core.end(&self.handle.live, self.slot, how);
+        self.core.end(&self.handle.live, self.slot, how);
     }
 }
 
@@ -139,7 +140,7 @@ impl Drop for QueryGuard {
     fn drop(&mut self) {
         if !self.ended {
             let how = Ended::dropped(self.panicking);
-            self.handle.core.end(&self.handle.live, self.slot, how);
+            self.core.end(&self.handle.live, self.slot, how);
         }
     }
 }
@@ -156,7 +157,6 @@ impl Deref for QueryGuard {
 /// after the query's end goes nowhere, but calls count for their source in any case.
 #[derive(Debug, Clone)]
 pub struct QueryHandle {
-    core: Arc<Core>,
     live: Arc<Live>,
 }
 
@@ -188,7 +188,6 @@ impl QueryHandle {
         source.0.calls.add(1);
         CallGuard {
             note: self.live.calls.begin(source.0.number, began),
-            core: Arc::clone(&self.core),
             live: Arc::clone(&self.live),
             source: source.clone(),
             began,
@@ -269,7 +268,6 @@ impl Drop for PhaseGuard {
 #[derive(Debug)]
 #[must_use = "a call guard that is dropped records the call as abandoned"]
 pub struct CallGuard {
-    core: Arc<Core>,
     live: Arc<Live>,
     source: Source,
     /// `None` where the query has too many calls to note them one by one.
@@ -359,7 +357,7 @@ impl CallGuard {
 
     /// It failed; for classes see [`QueryGuard::fail`].
     pub fn fail(self, class: &str) {
-        let class = self.core.directory.classes.number(class);
+        let class = self.source.0.classes.number(class);
         self.end(Ended::error(class));
     }
 

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
+use smol_str::SmolStr;
+
 use super::attribution::{Call, attribute};
 use super::call::{Noted, Notes, Sum, Sums};
 use super::directory::Directory;
@@ -139,8 +141,8 @@ pub(super) struct Live {
     pub(super) id: QueryId,
     pub(super) fingerprint: Fingerprint,
     pub(super) text: Option<Box<str>>,
-    pub(super) tenant: Box<str>,
-    pub(super) user: Box<str>,
+    pub(super) tenant: SmolStr,
+    pub(super) user: SmolStr,
     pub(super) started: Timestamp,
     pub(super) began: Instant,
     pub(super) phases: PhaseClocks,

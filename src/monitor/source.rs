@@ -172,6 +172,8 @@ struct Recent {
 pub(super) struct SourceState {
     pub(super) name: Arc<str>,
     pub(super) number: u32,
+    /// Those of the monitor, for calls that fail.
+    pub(super) classes: Arc<Classes>,
     pub(super) calls: Counter,
     ended: [Counter; OutcomeKind::ALL.len()],
     errors: [AtomicU64; ERROR_CLASSES_MAX],
@@ -195,8 +197,7 @@ pub(super) struct SourceState {
 
 impl SourceState {
     pub(super) fn new(
-        name: Arc<str>,
-        number: u32,
+        (name, number, classes): (Arc<str>, u32, Arc<Classes>),
         instruments: &Instruments,
         now: Timestamp,
     ) -> Self {
@@ -221,6 +222,7 @@ impl SourceState {
             "Lengths of calls to the source; outcome error: of all that did not end well.";
         Self {
             number,
+            classes,
             calls: counter("source_calls_started_total", None, ("", "Calls begun.")),
             ended: OutcomeKind::ALL.map(|kind| counter("source_calls_total", outcome(kind), ended)),
             errors: array::from_fn(|_| AtomicU64::new(0)),
@@ -326,7 +328,7 @@ impl SourceState {
         (0..).zip(counts).filter(|&(_, count)| count > 0)
     }
 
-    pub(super) fn metrics(&self, classes: &Classes) -> SourceMetrics {
+    pub(super) fn metrics(&self) -> SourceMetrics {
         let now = self.mark(Instant::now());
         let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         let (rows_per_second, bytes_per_second) = recent.rates(now);
@@ -335,7 +337,7 @@ impl SourceState {
             // Ends first: none is counted that has not begun.
             ended: array::from_fn(|kind| self.ended.get(kind).map_or(0, Counter::get)),
             calls: self.calls.get(),
-            errors: self.errors().map(|(class, count)| (classes.name(class), count)).collect(),
+            errors: self.errors().map(|(class, count)| (self.classes.name(class), count)).collect(),
             requests: self.requests.get(),
             rows: now.rows,
             bytes: now.bytes,
