@@ -111,7 +111,8 @@ fn print_costs(host: &Host) {
         let (of_text, of_known) = (of(text), of(known));
         println!(
             "  {threads} threads: counter {add:.1}, distribution {record:.1} \
-             (each a new maximum {rising:.1}), query with 4 calls {of_text:.0}, with its fingerprint given {of_known:.0}"
+             (each a new maximum {rising:.1}), query with 4 calls {of_text:.0}, \
+             with its fingerprint given {of_known:.0}"
         );
     }
     assert_eq!(host.monitor.dropped(), 0, "a record that is dropped costs less");
