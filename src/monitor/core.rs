@@ -94,11 +94,12 @@ impl Core {
     /// Takes in how a query ended, once.
     pub(super) fn end(&self, live: &Arc<Live>, slot: Option<usize>, how: Ended) {
         let nanos = live.now();
+        let told = live.told.swap(true, Ordering::AcqRel);
         if let Some(slot) = slot {
             self.running.leave(slot);
         }
-        // Closing told of it already.
-        if live.told.swap(true, Ordering::AcqRel) {
+        // By closing.
+        if told {
             return;
         }
         self.count(how);

@@ -1,13 +1,10 @@
 //! `FederationMonitor`: what a host holds.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
-use std::time::Instant;
 
 use crossbeam_channel::{Sender, bounded, unbounded};
 
-use super::call::{Notes, Sums};
 use super::core::Core;
 use super::drain::{Drain, Order};
 use super::fingerprint::{Fingerprint, TEXT_BYTES_MAX};
@@ -15,12 +12,10 @@ use super::guard::{QueryGuard, QueryStart};
 use super::history::History;
 use super::instrument::{Counter, Gauge, Histogram, Instruments};
 use super::options::MonitorOptions;
-use super::outcome::{OutcomeKind, cut};
-use super::phase::PhaseClocks;
+use super::outcome::OutcomeKind;
 use super::query::{Live, QueryId, RunningQuery};
 use super::recovery::{Recovered, recover};
 use super::source::{Source, SourceMetrics};
-use super::stretch::Stretches;
 use super::totals::Totals;
 use super::view::LiveView;
 use crate::engine::Engine;
@@ -99,21 +94,9 @@ impl FederationMonitor {
             let end = start.text.floor_char_boundary(TEXT_BYTES_MAX);
             start.text.get(..end).unwrap_or_default().into()
         });
-        let live = Arc::new(Live {
-            id: QueryId(self.core.next_id()),
-            fingerprint,
-            text,
-            tenant: cut(start.tenant).into(),
-            user: cut(start.user).into(),
-            started: self.engine.now(),
-            began: Instant::now(),
-            phases: PhaseClocks::default(),
-            sums: Sums::default(),
-            calls: Notes::default(),
-            stretches: Stretches::default(),
-            told: AtomicBool::new(false),
-            marked: AtomicBool::new(false),
-        });
+        let id = QueryId(self.core.next_id());
+        let from = (start.tenant, start.user);
+        let live = Arc::new(Live::new(id, (fingerprint, text), from, self.engine.now()));
         let slot = self.core.begin(&live);
         QueryGuard::new(Arc::clone(&self.core), live, slot)
     }

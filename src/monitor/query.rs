@@ -15,7 +15,7 @@ use super::attribution::{Call, attribute};
 use super::call::{Noted, Notes, Sum, Sums};
 use super::directory::Directory;
 use super::fingerprint::Fingerprint;
-use super::outcome::{Ended, Outcome, OutcomeKind};
+use super::outcome::{Ended, Outcome, OutcomeKind, cut};
 use super::phase::{Phase, PhaseClocks, Phases};
 use super::stretch::Stretches;
 use crate::time::Timestamp;
@@ -157,6 +157,30 @@ pub(super) struct Live {
 }
 
 impl Live {
+    /// Of a query that begins at this moment: its fingerprint and text, whose it is and who asks.
+    pub(super) fn new(
+        id: QueryId,
+        (fingerprint, text): (Fingerprint, Option<Box<str>>),
+        (tenant, user): (&str, &str),
+        started: Timestamp,
+    ) -> Self {
+        Self {
+            id,
+            fingerprint,
+            text,
+            tenant: cut(tenant).into(),
+            user: cut(user).into(),
+            started,
+            began: Instant::now(),
+            phases: PhaseClocks::default(),
+            sums: Sums::default(),
+            calls: Notes::default(),
+            stretches: Stretches::default(),
+            told: AtomicBool::new(false),
+            marked: AtomicBool::new(false),
+        }
+    }
+
     /// Nanoseconds since the query's beginning.
     pub(super) fn now(&self) -> u64 {
         u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX)
