@@ -293,8 +293,12 @@ impl CallGuard {
     /// [`resume`](Self::resume) the call is no wait, and the time is the engine's. Calls that are
     /// read as streams are paused between two requests for more; others need not say so.
     pub fn pause(&self) {
-        if let Some(began) = self.note().and_then(Note::pause) {
-            self.live.stretches.add(self.source.0.number, began, self.live.now());
+        if let Some(note) = self.note()
+            && let Some(began) = note.pause()
+            && !self.live.stretches.add(self.source.0.number, began, self.live.now())
+        {
+            // Then this pause is none: the engine's time comes out too small, never too large.
+            note.resume(began);
         }
     }
 

@@ -4,7 +4,7 @@
 //! query waits for it only while it asks for more. Owns: the pieces, as many as there is room for.
 //! Calls that were never paused leave none: theirs is the time between their ends.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use super::attribution::Call;
 
@@ -13,16 +13,20 @@ use super::attribution::Call;
 const STRETCHES_MAX: usize = 4096;
 /// Pieces nearer to each other than this are one: the gap is the cost of looking at the clock.
 const NEAR_NANOS: u64 = 10_000;
+/// Attempts at the lock, some microseconds: far longer than a thread that runs holds it.
+const ATTEMPTS: usize = 100;
 
 /// See the module. Times are ns since the query's beginning.
 #[derive(Debug, Default)]
 pub(super) struct Stretches(Mutex<Vec<Call<u32>>>);
 
 impl Stretches {
-    /// The source was waited for from `began` to `ended`. Cost: a lock that the query's own threads
-    /// share.
-    pub(super) fn add(&self, source: u32, began: u64, ended: u64) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    /// The source was waited for from `began` to `ended`. Says whether that was taken in: not where
+    /// a thread that looks at the pieces, or adds one, was suspended in it. Cost: a lock that the
+    /// query's own threads share, and wait for no longer than a few microseconds.
+    #[must_use]
+    pub(super) fn add(&self, source: u32, began: u64, ended: u64) -> bool {
+        let Some(mut all) = (0..ATTEMPTS).find_map(|_| self.try_lock()) else { return false };
         let full = all.len() >= STRETCHES_MAX;
         let last = all.iter_mut().rev().find(|known| known.source == source);
         match last {
@@ -32,6 +36,18 @@ impl Stretches {
             }
             _ if full => {}
             _ => all.push(Call { source, began, ended }),
+        }
+        true
+    }
+
+    fn try_lock(&self) -> Option<MutexGuard<'_, Vec<Call<u32>>>> {
+        match self.0.try_lock() {
+            Ok(all) => Some(all),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => {
+                std::hint::spin_loop();
+                None
+            }
         }
     }
 
@@ -48,18 +64,28 @@ mod tests {
     #[test]
     fn near_pieces_are_one_and_far_ones_are_bounded() {
         let stretches = Stretches::default();
-        stretches.add(1, 0, 100);
-        stretches.add(2, 50, 60);
-        stretches.add(1, 100 + NEAR_NANOS, 20_000);
+        let add = |source, began, ended| assert!(stretches.add(source, began, ended));
+        add(1, 0, 100);
+        add(2, 50, 60);
+        add(1, 100 + NEAR_NANOS, 20_000);
         let all = stretches.all();
         let of = |number: usize| (all[number].source, all[number].began, all[number].ended);
         assert_eq!((all.len(), of(0), of(1)), (2, (1, 0, 20_000), (2, 50, 60)));
         for number in 0..2 * STRETCHES_MAX as u64 {
-            stretches.add(1, number * 1_000_000, number * 1_000_000 + 5);
+            add(1, number * 1_000_000, number * 1_000_000 + 5);
         }
         let all = stretches.all();
         assert_eq!(all.len(), STRETCHES_MAX);
         let end = (2 * STRETCHES_MAX as u64 - 1) * 1_000_000 + 5;
         assert_eq!(all.iter().map(|piece| piece.ended).max(), Some(end));
+    }
+
+    #[test]
+    fn nobody_waits_for_a_thread_that_is_suspended() {
+        let stretches = Stretches::default();
+        let held = stretches.0.lock().unwrap();
+        assert!(!stretches.add(1, 0, 100));
+        drop(held);
+        assert!(stretches.add(1, 0, 100));
     }
 }
