@@ -21,6 +21,7 @@ pub use distribution::Distribution;
 pub use function::Function;
 pub use partial::Partial;
 pub use quantile::quantile;
+pub(crate) use sketch::INDEX_LIFT;
 pub use sketch::{Bin, SKETCH_BINS_MAX, SKETCH_RELATIVE_ERROR, Sketch, SketchRef};
 pub(crate) use sketches::Laid;
 pub use sketches::Sketches;

@@ -19,8 +19,8 @@ const LN_GAMMA: f64 = {
     2.0 * error * (1.0 + rest)
 };
 
-/// Above the magnitude of every index: they lie between -35,419 and 35,490.
-const INDEX_LIFT: i32 = 1 << 16;
+/// Makes every index positive: they lie between -35,419 and 35,490.
+pub(crate) const INDEX_LIFT: i32 = 1 << 16;
 
 /// More than [`log2_nearly`] errs by, in bins.
 const LOG2_ERROR_BINS: f64 = 0.0005;
@@ -143,18 +143,19 @@ impl Sketch {
     #[inline]
     pub fn index_of(magnitude: f64) -> i32 {
         let magnitude = magnitude.min(f64::MAX);
-        // Positive, so that what is cut off is what is above the integer below.
+        // What is cut off a positive number is what is above the integer below.
         let near = log2_nearly(magnitude) * (LN_2 / LN_GAMMA) + f64::from(INDEX_LIFT);
         let below = near as i32;
         let above = near - f64::from(below);
-        if (LOG2_ERROR_BINS..1.0 - LOG2_ERROR_BINS).contains(&above) {
+        let inside = (LOG2_ERROR_BINS..1.0 - LOG2_ERROR_BINS).contains(&above);
+        if inside && magnitude >= f64::MIN_POSITIVE {
             return below + 1 - INDEX_LIFT;
         }
-        Self::index_near_an_end(magnitude)
+        Self::index_exactly(magnitude)
     }
 
     #[cold]
-    fn index_near_an_end(magnitude: f64) -> i32 {
+    fn index_exactly(magnitude: f64) -> i32 {
         (magnitude.ln() * (1.0 / LN_GAMMA)).ceil() as i32
     }
 
@@ -444,7 +445,7 @@ mod tests {
 
     #[test]
     fn every_bin_stands_within_one_per_cent_of_its_values() {
-        let decades = (-3076..3083).map(|exponent| 10_f64.powf(f64::from(exponent) / 10.0));
+        let decades = (-3079..3083).map(|exponent| 10_f64.powf(f64::from(exponent) / 10.0));
         for value in decades.chain([f64::MIN_POSITIVE, f64::MAX, 1.763_765_085_824_937_2e308, 1.0])
         {
             let near = Sketch::value_of(Sketch::index_of(value));

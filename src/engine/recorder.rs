@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::thread_number;
-use crate::aggregate::{Bin, Distribution, Sketch};
+use crate::aggregate::{Bin, Distribution, INDEX_LIFT, Sketch};
 
 /// Different bins that a side holds, a power of two. A shard takes twice 8 KiB. Contiguous bins of
 /// this number span nine decades.
@@ -293,8 +293,6 @@ impl Side {
     }
 }
 
-/// Makes every index positive: they lie between -35,419 and 35,490.
-const INDEX_SHIFT: i32 = 1 << 16;
 const SIGN_BIT: u32 = 17;
 
 /// The bin of zero: below every index, and not 0, which an empty slot is.
@@ -306,13 +304,13 @@ fn key_of(value: f64) -> u64 {
     if magnitude < f64::MIN_POSITIVE {
         return ZERO;
     }
-    let index = (Sketch::index_of(magnitude) + INDEX_SHIFT) as u64;
+    let index = (Sketch::index_of(magnitude) + INDEX_LIFT) as u64;
     u64::from(value < 0.0) << SIGN_BIT | index
 }
 
 /// Sign (whether positive) and index of a key; `None` for zero.
 fn bin_of(key: u64) -> Option<(bool, i32)> {
-    let index = (key & ((1 << SIGN_BIT) - 1)) as i32 - INDEX_SHIFT;
+    let index = (key & ((1 << SIGN_BIT) - 1)) as i32 - INDEX_LIFT;
     (key != ZERO).then_some((key >> SIGN_BIT == 0, index))
 }
 

@@ -33,6 +33,8 @@ mod stretch;
 mod totals;
 mod view;
 
+use std::sync::{Mutex, MutexGuard, TryLockError};
+
 pub use call::CALLS_MAX;
 pub use federation::FederationMonitor;
 pub use fingerprint::{DoubleQuotes, FINGERPRINT_BYTES_MAX, Fingerprint, TEXT_BYTES_MAX};
@@ -45,3 +47,12 @@ pub use phase::{Phase, Phases};
 pub use query::{QueryId, QueryMetrics, RunningQuery, SourceUse};
 pub use source::{Connections, Health, Source, SourceMetrics};
 pub use view::LiveView;
+
+/// The lock, unless another thread holds it: threads of the host wait for nobody who looks on.
+fn try_lock<T>(of: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+    match of.try_lock() {
+        Ok(held) => Some(held),
+        Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
+    }
+}

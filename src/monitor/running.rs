@@ -6,9 +6,10 @@
 //! reference behind, for the next that enters to replace. Queries whose end was told are not listed.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::query::Live;
+use super::try_lock;
 use crate::engine::thread_number;
 
 /// On a cache line of its own.
@@ -64,11 +65,7 @@ impl RunningTable {
 
     /// Whether nobody looked at the slot.
     fn set(&self, slot: usize, to: Option<Arc<Live>>) -> bool {
-        let mut slot = match self.slots.get(slot).map(Mutex::try_lock) {
-            Some(Ok(slot)) => slot,
-            Some(Err(TryLockError::Poisoned(poisoned))) => poisoned.into_inner(),
-            Some(Err(TryLockError::WouldBlock)) | None => return false,
-        };
+        let Some(mut slot) = self.slots.get(slot).and_then(try_lock) else { return false };
         let before = std::mem::replace(&mut *slot, to);
         drop(slot);
         drop(before);

@@ -4,9 +4,10 @@
 //! query waits for it only while it asks for more. Owns: the pieces, as many as there is room for.
 //! Calls that were never paused leave none: theirs is the time between their ends.
 
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Mutex, PoisonError};
 
 use super::attribution::Call;
+use super::try_lock;
 
 /// Pieces of one query. 4,096, 96 KiB: beyond it the last piece of a source takes in the next one
 /// with the gap between them, so that the engine's time comes out too small, never too large.
@@ -26,7 +27,13 @@ impl Stretches {
     /// query's own threads share, and wait for no longer than a few microseconds.
     #[must_use]
     pub(super) fn add(&self, source: u32, began: u64, ended: u64) -> bool {
-        let Some(mut all) = (0..ATTEMPTS).find_map(|_| self.try_lock()) else { return false };
+        let attempt = |_| {
+            try_lock(&self.0).or_else(|| {
+                std::hint::spin_loop();
+                None
+            })
+        };
+        let Some(mut all) = (0..ATTEMPTS).find_map(attempt) else { return false };
         let full = all.len() >= STRETCHES_MAX;
         let last = all.iter_mut().rev().find(|known| known.source == source);
         match last {
@@ -38,17 +45,6 @@ impl Stretches {
             _ => all.push(Call { source, began, ended }),
         }
         true
-    }
-
-    fn try_lock(&self) -> Option<MutexGuard<'_, Vec<Call<u32>>>> {
-        match self.0.try_lock() {
-            Ok(all) => Some(all),
-            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
-            Err(TryLockError::WouldBlock) => {
-                std::hint::spin_loop();
-                None
-            }
-        }
     }
 
     /// The pieces so far.

@@ -141,11 +141,10 @@ pub fn last_call(situation: &Situation<'_>, going: &[Dropped]) -> Option<Task> {
         return None;
     }
     let (series, _) = apart(situation.parts);
-    let plan = Plan::new(&Situation { parts: &series, ..*situation });
     let only = Some(going.iter().map(|dropped| dropped.id).collect());
-    let lacks = Plan { only, ..plan };
-    lacks.build()?;
-    Plan { only: None, ..lacks }.build()
+    let plan = Plan { only, ..Plan::new(&Situation { parts: &series, ..*situation }) };
+    plan.build()?;
+    Plan { only: None, ..plan }.build()
 }
 
 /// The tombstones that no live part may hold samples of any more.

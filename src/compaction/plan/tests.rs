@@ -112,6 +112,14 @@ fn policy(keep: Keep, rules: Vec<Keep>) -> Policy {
     }
 }
 
+/// A world where parts go, for their age and for want of bytes.
+fn dropping(mut policy: Policy, partition: i64) -> World {
+    policy.bytes_max = Some(0);
+    let mut world = World::new(policy, partition);
+    world.whole = false;
+    world
+}
+
 fn days(tier_ns: i64, age: u64) -> (Tier, Duration) {
     (tier(tier_ns), Duration::from_nanos(age))
 }
@@ -142,9 +150,7 @@ proptest! {
         };
         let rule = keep(&ages[2..]);
         let rule = allowance.map_or(rule.clone(), |bytes| rule.with_bytes(tier(10), bytes));
-        let mut world = World::new(policy(keep(&ages), vec![rule]), partition);
-        world.whole = false;
-        world.policy.bytes_max = Some(0);
+        let mut world = dropping(policy(keep(&ages), vec![rule]), partition);
         play(&mut world, &steps)?;
         world.settle()?;
         world.check()?;
@@ -163,9 +169,7 @@ proptest! {
 #[test]
 fn a_tier_outlives_the_long_part_that_it_is_made_of() {
     let keep = || Keep::FOREVER.with(Tier::RAW, Duration::from_nanos(200));
-    let mut world = World::new(policy(keep(), vec![keep()]), 40);
-    world.whole = false;
-    world.policy.bytes_max = Some(0);
+    let mut world = dropping(policy(keep(), vec![keep()]), 40);
     play(&mut world, &[Step::Go(54), Step::Go(20)]).unwrap();
     for budget in (4..60).rev().map(|kilobytes| kilobytes * 1000) {
         ends_within(&mut world, budget).unwrap();
@@ -180,15 +184,11 @@ fn a_last_call_puts_no_tier_ahead_of_a_finer_one() {
         let keep = Keep::FOREVER.with(Tier::RAW, Duration::from_nanos(raw));
         keep.with(tier(10), Duration::from_nanos(fine))
     };
-    let mut world = World::new(policy(keep(693, 200), vec![keep(882, 202)]), 40);
-    world.whole = false;
-    world.policy.bytes_max = Some(0);
-    let came = [7, 7, 27, 20, 21, 1].map(Step::Go);
-    let late = [Step::Tasks(7), Step::Go(23), Step::Late(2, vec![343, 736]), Step::Retain];
-    let gone = [Step::Go(35), Step::Go(42), Step::Expire];
-    play(&mut world, &came).unwrap();
-    play(&mut world, &late).unwrap();
-    play(&mut world, &gone).unwrap();
+    let mut world = dropping(policy(keep(693, 200), vec![keep(882, 202)]), 40);
+    let mut steps = [7, 7, 27, 20, 21, 1].map(Step::Go).to_vec();
+    steps.extend([Step::Tasks(7), Step::Go(23), Step::Late(2, vec![343, 736]), Step::Retain]);
+    steps.extend([Step::Go(35), Step::Go(42), Step::Expire]);
+    play(&mut world, &steps).unwrap();
     world.settle().unwrap();
     world.check().unwrap();
 }
